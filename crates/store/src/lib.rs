@@ -1,1 +1,24 @@
+//! Every SQL statement of Tidings but the few of the replication session.
+//!
+//! The sidecar's own tables live in one schema (`tidings` unless named otherwise), made by the
+//! files of `migrations/`. A [`Session`] is one connection whose `search_path` is that schema, so
+//! statements name those tables plainly, and the worker's tables always with their schema.
 
+pub mod actions_table;
+pub mod catalog;
+pub mod commit;
+pub mod delivery;
+pub mod endpoints;
+mod error;
+pub mod images;
+pub mod log;
+mod migrate;
+pub mod partitions;
+pub mod progress;
+mod session;
+pub mod setup;
+pub mod status;
+
+pub use error::{Error, Remedy};
+pub use migrate::migrate;
+pub use session::{Purpose, Session, quote_identifier, quote_literal};

@@ -1,0 +1,102 @@
+//! `project_actions`: the worker's table, as it is.
+//!
+//! Its schema, name, column types, lengths and constraints are the worker's. What is known here is
+//! which of our columns it has and how to cast our texts to its types.
+
+use activity::TableName;
+use tokio_postgres::types::Oid;
+
+use crate::{Error, Session, quote_identifier};
+
+/// Every column that we can fill, with the type that we send it as.
+const OURS: [(&str, &str); 11] = [
+    ("action_id", "text"),
+    ("project_id", "text"),
+    ("user_id", "text"),
+    ("request_id", "text"),
+    ("action_type", "text"),
+    ("action_details", "text"),
+    ("status", "text"),
+    ("environment", "text"),
+    ("reference_ids", "text"),
+    ("created_at", "bigint"),
+    ("cost_usd", "text"),
+];
+
+/// The statement that inserts a batch, made from the table's columns as they are now.
+#[derive(Clone, Debug)]
+pub struct ActionsTable {
+    pub table: TableName,
+    pub oid: Oid,
+    insert: String,
+}
+
+impl ActionsTable {
+    /// Reads the table's columns. An error says which column is missing or can not be filled.
+    pub async fn describe(session: &Session, table: &TableName) -> Result<Self, Error> {
+        let missing = || {
+            Error::NotReady(format!(
+                "table {table} does not exist: run `tidings setup` to create it"
+            ))
+        };
+        // The cast is to the type without its length: a cast to varchar(n) would cut silently,
+        // while the assignment that follows refuses what is too long.
+        let columns = session
+            .query(
+                "select a.attrelid, a.attname::text, format_type(a.atttypid, null), t.typname::text
+                 from pg_attribute a join pg_type t on t.oid = a.atttypid
+                 where a.attrelid = (
+                     select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                     where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p'))
+                   and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''",
+                &[&table.schema, &table.name],
+            )
+            .await?;
+        let oid = columns.first().ok_or_else(missing)?.get(0);
+        let mut targets = Vec::new();
+        let mut sources = Vec::new();
+        for (name, _) in OURS {
+            let Some(column) = columns.iter().find(|c| c.get::<_, &str>(1) == name) else {
+                if name == "action_id" {
+                    let text = format!("table {table} has no column action_id: it can not be used");
+                    return Err(Error::NotReady(text));
+                }
+                continue;
+            };
+            targets.push(quote_identifier(name));
+            sources.push(cast(name, column.get(2), column.get(3)));
+        }
+        let unnested: Vec<String> = OURS
+            .iter()
+            .enumerate()
+            .map(|(i, (_, sent))| format!("${}::{sent}[]", i + 1))
+            .collect();
+        let names: Vec<&str> = OURS.iter().map(|(name, _)| *name).collect();
+        let insert = format!(
+            "insert into {table} ({}) select {} from unnest({}) as action ({})",
+            targets.join(", "),
+            sources.join(", "),
+            unnested.join(", "),
+            names.join(", "),
+        );
+        Ok(Self {
+            table: table.clone(),
+            oid,
+            insert,
+        })
+    }
+
+    /// One statement with eleven arrays as parameters, in the order of the sidecar's columns.
+    pub(crate) fn insert_statement(&self) -> &str {
+        &self.insert
+    }
+}
+
+fn cast(name: &str, sql_type: &str, type_name: &str) -> String {
+    match (name, type_name) {
+        ("created_at", "timestamptz" | "timestamp" | "date") => {
+            format!("to_timestamp(action.created_at)::{sql_type}")
+        }
+        _ => format!("action.{name}::{sql_type}"),
+    }
+}

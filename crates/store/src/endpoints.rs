@@ -1,0 +1,206 @@
+//! Endpoints: declared in the configuration file or by command, read by the deliver loop.
+
+use activity::Seq;
+use tokio_postgres::Row;
+
+use crate::{Error, Session};
+
+/// Endpoints are spread over this many shards, for ever: the number is part of what is stored.
+pub const SHARDS: u32 = 64;
+
+/// A webhook subscription as it is stored. The deliver loop turns it into one that can be sent to.
+#[derive(Clone, PartialEq)]
+pub struct StoredEndpoint {
+    pub id: String,
+    pub name: String,
+    pub url: String,
+    /// `whsec_…`, each of them signs.
+    pub secrets: Vec<String>,
+    pub filter: Filter,
+    pub origin: DeclaredBy,
+    pub enabled: bool,
+    pub state_reason: Option<String>,
+    pub shard: i16,
+    /// Everything up to here is settled.
+    pub cursor: Seq,
+    pub behind: bool,
+}
+
+/// Prints no secret, nor a URL that may carry one.
+impl std::fmt::Debug for StoredEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredEndpoint")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish()
+    }
+}
+
+/// Each list empty: everything. Lists are joined by AND, the values of one by OR.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub types: Vec<String>,
+    pub projects: Vec<String>,
+    pub environments: Vec<String>,
+    pub statuses: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeclaredBy {
+    Config,
+    Command,
+}
+
+impl DeclaredBy {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Command => "command",
+        }
+    }
+}
+
+/// What a declaration says; the rest of an endpoint is ours.
+pub struct Declaration<'a> {
+    pub name: &'a str,
+    pub url: &'a str,
+    pub secrets: &'a [String],
+    pub filter: &'a Filter,
+    pub origin: DeclaredBy,
+}
+
+const COLUMNS: &str = "endpoint_id, name, url, secrets, types, projects, environments, statuses, \
+    origin, state, state_reason, shard, cursor_seq, behind";
+
+pub async fn list(session: &Session) -> Result<Vec<StoredEndpoint>, Error> {
+    let statement = format!("select {COLUMNS} from endpoints order by name");
+    let rows = session.query(&statement, &[]).await?;
+    Ok(rows.iter().map(from_row).collect())
+}
+
+/// Tells two states of the table apart: how many endpoints, and the newest revision.
+pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {
+    let statement = "select count(*), coalesce(max(revision), 0) from endpoints";
+    let statement = session.prepared(statement).await?;
+    let row = session.query_one(&statement, &[]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// Adds an endpoint that starts at the head of the log. Returns its id, or `None` where the name
+/// is taken.
+pub async fn add(
+    session: &Session,
+    declaration: &Declaration<'_>,
+) -> Result<Option<String>, Error> {
+    let id = format!("ep_{}", nanoid::nanoid!());
+    let shard = shard_of(&id);
+    let Filter {
+        types,
+        projects,
+        environments,
+        statuses,
+    } = declaration.filter;
+    let row = session
+        .query_opt(
+            "insert into endpoints (endpoint_id, name, url, secrets, types, projects, environments,
+               statuses, origin, shard, cursor_seq)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+               coalesce((select seq from progress), 0))
+             on conflict (name) do nothing returning endpoint_id",
+            &[
+                &id,
+                &declaration.name,
+                &declaration.url,
+                &declaration.secrets,
+                types,
+                projects,
+                environments,
+                statuses,
+                &declaration.origin.as_str(),
+                &shard,
+            ],
+        )
+        .await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Brings an endpoint to what its declaration says now. False where nothing differed.
+pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Result<bool, Error> {
+    let Filter {
+        types,
+        projects,
+        environments,
+        statuses,
+    } = declaration.filter;
+    let changed = session
+        .execute(
+            "update endpoints set url = $2, secrets = $3, types = $4, projects = $5,
+               environments = $6, statuses = $7, origin = $8,
+               revision = nextval('endpoint_revision')
+             where name = $1 and (url, secrets, types, projects, environments, statuses, origin)
+               is distinct from ($2, $3, $4, $5, $6, $7, $8)",
+            &[
+                &declaration.name,
+                &declaration.url,
+                &declaration.secrets,
+                types,
+                projects,
+                environments,
+                statuses,
+                &declaration.origin.as_str(),
+            ],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Removes an endpoint with its parked deliveries. False where there is none of that name.
+pub async fn remove(session: &Session, name: &str) -> Result<bool, Error> {
+    Ok(session
+        .execute("delete from endpoints where name = $1", &[&name])
+        .await?
+        > 0)
+}
+
+/// The shard of an endpoint's id: FNV-1a, written down here because it must never change.
+fn shard_of(id: &str) -> i16 {
+    let hash = id.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    (hash % SHARDS) as i16
+}
+
+fn from_row(row: &Row) -> StoredEndpoint {
+    StoredEndpoint {
+        id: row.get("endpoint_id"),
+        name: row.get("name"),
+        url: row.get("url"),
+        secrets: row.get("secrets"),
+        filter: Filter {
+            types: row.get("types"),
+            projects: row.get("projects"),
+            environments: row.get("environments"),
+            statuses: row.get("statuses"),
+        },
+        origin: match row.get::<_, &str>("origin") {
+            "config" => DeclaredBy::Config,
+            _ => DeclaredBy::Command,
+        },
+        enabled: row.get::<_, &str>("state") == "enabled",
+        state_reason: row.get("state_reason"),
+        shard: row.get("shard"),
+        cursor: Seq::new(row.get("cursor_seq")),
+        behind: row.get("behind"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shard_of_an_id_never_changes() {
+        assert_eq!(shard_of("ep_V1StGXR8_Z5jdHi6B-myT"), 17);
+        assert_eq!(shard_of(""), 5);
+    }
+}

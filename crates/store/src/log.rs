@@ -1,0 +1,75 @@
+//! Reading the action log by seq.
+
+use activity::{Action, ActionId, Seq};
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use crate::{Error, Session};
+
+/// An action as the log holds it.
+#[derive(Clone, Debug)]
+pub struct LoggedAction {
+    pub seq: Seq,
+    pub id: ActionId,
+    pub action: Action,
+    /// The commit's time, floored to seconds.
+    pub created_at: i64,
+    /// The commit's time, to the microsecond.
+    pub committed_at: Timestamp,
+}
+
+const COLUMNS: &str = "seq, action_id, project_id, user_id, request_id, action_type, \
+    action_details, status, environment, reference_ids, cost_usd::text as cost_usd, created_at, \
+    data, committed_at";
+
+/// At most `limit` actions after `after`, in order.
+pub async fn after(session: &Session, after: Seq, limit: i64) -> Result<Vec<LoggedAction>, Error> {
+    let statement = format!("select {COLUMNS} from actions where seq > $1 order by seq limit $2");
+    let statement = session.prepared(&statement).await?;
+    let rows = session.query(&statement, &[&after.get(), &limit]).await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The actions of these seqs, in order; those that retention has dropped are left out.
+pub async fn of(session: &Session, seqs: &[i64]) -> Result<Vec<LoggedAction>, Error> {
+    let statement = format!("select {COLUMNS} from actions where seq = any($1) order by seq");
+    let statement = session.prepared(&statement).await?;
+    let rows = session.query(&statement, &[&seqs]).await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The newest seq.
+pub async fn head(session: &Session) -> Result<Seq, Error> {
+    let row = session.query_opt("select seq from progress", &[]).await?;
+    Ok(row.map_or(Seq::ZERO, |row| Seq::new(row.get(0))))
+}
+
+fn from_row(row: &Row) -> Result<LoggedAction, Error> {
+    let id: &str = row.get("action_id");
+    let data: serde_json::Value = row.get("data");
+    let serde_json::Value::Object(data) = data else {
+        return Err(Error::Unreadable(format!(
+            "actions.data of {id} is not an object"
+        )));
+    };
+    Ok(LoggedAction {
+        seq: Seq::new(row.get("seq")),
+        id: id
+            .parse()
+            .map_err(|error| Error::Unreadable(format!("actions.action_id: {error}")))?,
+        action: Action {
+            project_id: row.get("project_id"),
+            user_id: row.get("user_id"),
+            request_id: row.get("request_id"),
+            action_type: row.get("action_type"),
+            action_details: row.get("action_details"),
+            status: row.get("status"),
+            environment: row.get("environment"),
+            reference_ids: row.get("reference_ids"),
+            cost_usd: row.get("cost_usd"),
+            data,
+        },
+        created_at: row.get("created_at"),
+        committed_at: row.get("committed_at"),
+    })
+}

@@ -1,0 +1,194 @@
+//! The progress row: what is committed, what is half done, and who may write.
+
+use activity::{Lsn, Position, Seq};
+use postgres_types::PgLsn;
+use tokio_postgres::Row;
+
+use crate::{Error, Session};
+
+/// Everything a new session needs to go on where the last one stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    pub epoch: i64,
+    pub slot: String,
+    pub publication: String,
+    pub lineage: Lineage,
+    /// The last transaction that is committed whole.
+    pub commit_lsn: Lsn,
+    pub end_lsn: Lsn,
+    /// No position beyond this one has been confirmed.
+    pub confirm_limit: Lsn,
+    pub seq: Seq,
+    pub half: Option<Half>,
+}
+
+/// Which cluster, timeline and publication the positions belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    pub system_id: String,
+    pub timeline: u32,
+    pub publication_oid: u32,
+}
+
+/// A transaction that is committed in part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Half {
+    pub commit_lsn: Lsn,
+    /// Its last change that is in.
+    pub position: Position,
+    pub next_ordinal: u32,
+    /// The packs that it is finished under, as the caller stored them.
+    pub packs: serde_json::Value,
+}
+
+const COLUMNS: &str = "epoch, slot, publication, system_id, timeline, publication_oid, commit_lsn, \
+    end_lsn, confirm_limit, seq, half_commit_lsn, half_lsn, half_index, half_ordinal, half_packs";
+
+/// The progress row as it is; `None` before the first setup.
+pub async fn read(session: &Session) -> Result<Option<Progress>, Error> {
+    let statement = format!("select {COLUMNS} from progress");
+    session
+        .query_opt(&statement, &[])
+        .await?
+        .map(|row| from_row(&row))
+        .transpose()
+}
+
+/// Whether the progress table is there at all, that is, whether somebody ran `setup`.
+pub async fn exists(session: &Session) -> Result<bool, Error> {
+    let row = session
+        .query_one(
+            "select to_regclass(quote_ident($1) || '.progress') is not null",
+            &[&session.schema()],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Begins: the positions of a slot that has just been created.
+pub async fn init(
+    session: &Session,
+    slot: &str,
+    publication: &str,
+    lineage: &Lineage,
+    at: Lsn,
+) -> Result<(), Error> {
+    session
+        .execute(
+            "insert into progress
+               (slot, publication, system_id, timeline, publication_oid,
+                commit_lsn, end_lsn, confirm_limit)
+             values ($1, $2, $3, $4, $5, $6, $6, $6)
+             on conflict (one_row) do update set
+               epoch = progress.epoch + 1, slot = excluded.slot,
+               publication = excluded.publication, system_id = excluded.system_id,
+               timeline = excluded.timeline, publication_oid = excluded.publication_oid,
+               commit_lsn = excluded.commit_lsn, end_lsn = excluded.end_lsn,
+               confirm_limit = excluded.confirm_limit, half_commit_lsn = null, half_lsn = null,
+               half_index = null, half_ordinal = null, half_packs = null,
+               stop_reason = null, stopped_at = null",
+            &[
+                &slot,
+                &publication,
+                &lineage.system_id,
+                &i64::from(lineage.timeline),
+                &lineage.publication_oid,
+                &PgLsn::from(at.get()),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Takes the epoch and reads where to go on, in one statement: it waits for a commit of the last
+/// owner that is still under way, and sees what it wrote.
+pub async fn take_over(session: &Session, owner_pid: i32) -> Result<Progress, Error> {
+    let statement = format!(
+        "update progress set epoch = epoch + 1, owner_pid = $1, stop_reason = null,
+           stopped_at = null,
+           owner_backend_start = (select backend_start from pg_stat_activity where pid = $1)
+         returning {COLUMNS}"
+    );
+    match session.query_opt(&statement, &[&owner_pid]).await? {
+        Some(row) => from_row(&row),
+        None => Err(Error::NotReady(
+            "the progress row is missing: run `tidings setup`".to_owned(),
+        )),
+    }
+}
+
+/// Raises the limit below which positions may be confirmed. Fenced.
+pub async fn lease(session: &Session, epoch: i64, limit: Lsn) -> Result<(), Error> {
+    let raised = session
+        .execute(
+            "update progress set confirm_limit = $2 where epoch = $1 and confirm_limit < $2",
+            &[&epoch, &PgLsn::from(limit.get())],
+        )
+        .await?;
+    if raised == 1 {
+        Ok(())
+    } else {
+        Err(Error::Fenced(epoch))
+    }
+}
+
+/// A clean stop: everything up to `confirmed` was confirmed and nothing beyond it. Fenced.
+pub async fn stop(session: &Session, epoch: i64, confirmed: Lsn) -> Result<(), Error> {
+    session
+        .execute(
+            "update progress set confirm_limit = greatest($2, end_lsn), owner_pid = null,
+               owner_backend_start = null
+             where epoch = $1",
+            &[&epoch, &PgLsn::from(confirmed.get())],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Says why capture does not run, for `status`. Writes only where the reason is new.
+pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
+    session
+        .execute(
+            "update progress set stop_reason = $1, stopped_at = now()
+             where stop_reason is distinct from $1",
+            &[&reason],
+        )
+        .await?;
+    Ok(())
+}
+
+fn from_row(row: &Row) -> Result<Progress, Error> {
+    let lsn = |name: &str| Lsn::new(u64::from(row.get::<_, PgLsn>(name)));
+    let half = match row.get::<_, Option<PgLsn>>("half_commit_lsn") {
+        None => None,
+        Some(commit_lsn) => Some(Half {
+            commit_lsn: Lsn::new(u64::from(commit_lsn)),
+            position: Position {
+                lsn: lsn("half_lsn"),
+                index: number(row, "half_index")?,
+            },
+            next_ordinal: number(row, "half_ordinal")?,
+            packs: row.get("half_packs"),
+        }),
+    };
+    Ok(Progress {
+        epoch: row.get("epoch"),
+        slot: row.get("slot"),
+        publication: row.get("publication"),
+        lineage: Lineage {
+            system_id: row.get("system_id"),
+            timeline: number(row, "timeline")?,
+            publication_oid: row.get("publication_oid"),
+        },
+        commit_lsn: lsn("commit_lsn"),
+        end_lsn: lsn("end_lsn"),
+        confirm_limit: lsn("confirm_limit"),
+        seq: Seq::new(row.get("seq")),
+        half,
+    })
+}
+
+fn number(row: &Row, name: &str) -> Result<u32, Error> {
+    let stored: i64 = row.get(name);
+    u32::try_from(stored).map_err(|_| Error::Unreadable(format!("progress.{name} holds {stored}")))
+}

@@ -1,0 +1,111 @@
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
+
+use connect::Target;
+use tokio_postgres::Statement;
+
+use crate::Error;
+
+/// One connection to the worker's database, with the sidecar's schema in its search path.
+pub struct Session {
+    client: connect::Client,
+    schema: String,
+    statements: Mutex<HashMap<String, Statement>>,
+}
+
+/// What a session is for decides its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Writes beside the worker: gives way to its locks before a deadlock check would.
+    Write,
+    /// Reads and administers; waits as long as the server lets it.
+    Admin,
+}
+
+impl Session {
+    pub async fn open(target: &Target, schema: &str, purpose: Purpose) -> Result<Self, Error> {
+        let client = connect::client(target, "tidings")
+            .await
+            .map_err(Error::Connect)?;
+        let session = Self {
+            client,
+            schema: schema.to_owned(),
+            statements: Mutex::default(),
+        };
+        let path = quote_identifier(schema);
+        let limits = match purpose {
+            Purpose::Write => "set lock_timeout = '500ms'; set statement_timeout = '60s';",
+            Purpose::Admin => "",
+        };
+        // `off` would let a confirmed position outrun what a crash of the server keeps.
+        let durable = "select set_config('synchronous_commit', 'on', false) \
+                       where current_setting('synchronous_commit') = 'off'";
+        session
+            .batch_execute(&format!(
+                "set search_path = {path}, pg_catalog; {limits} {durable}"
+            ))
+            .await?;
+        Ok(session)
+    }
+
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The statement, prepared once in the life of this session.
+    pub(crate) async fn prepared(&self, sql: &str) -> Result<Statement, Error> {
+        let known = self
+            .statements
+            .lock()
+            .expect("no holder panics")
+            .get(sql)
+            .cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        let mut statements = self.statements.lock().expect("no holder panics");
+        statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Deref for Session {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &tokio_postgres::Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.client
+    }
+}
+
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+pub fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_inside_names_and_texts_are_doubled() {
+        assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(quote_literal("it's"), "'it''s'");
+        assert_eq!(quote_literal("a\\b'"), " E'a\\\\b'''");
+    }
+}

@@ -1,0 +1,101 @@
+//! What `status` tells, read from Postgres alone.
+
+use activity::{Lsn, Seq};
+use postgres_types::PgLsn;
+
+use crate::{Error, Session};
+
+/// Whether somebody captures.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// The session in the progress row lives and streams from the slot.
+    pub active: bool,
+    /// Somebody waits to take over.
+    pub standby: bool,
+    pub stop_reason: Option<String>,
+    pub commit_lsn: Lsn,
+    pub end_lsn: Lsn,
+    pub seq: Seq,
+    /// By the server's own measure of the stream; `None` where nobody streams.
+    pub lag_seconds: Option<f64>,
+}
+
+pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
+    let row = session
+        .query_opt(
+            "select owner.pid is not null, p.stop_reason, p.commit_lsn, p.end_lsn, p.seq,
+               exists (select from pg_stat_activity
+                       where application_name = 'tidings standby' and datname = current_database()),
+               case when owner.pid is not null then
+                 coalesce((select extract(epoch from r.flush_lag)
+                           from pg_stat_replication r where r.pid = owner.pid), 0)::float8 end
+             from progress p
+             left join pg_replication_slots s on s.slot_name = p.slot
+             left join pg_stat_activity owner on owner.pid = p.owner_pid
+               and owner.backend_start = p.owner_backend_start and s.active_pid = owner.pid",
+            &[],
+        )
+        .await?;
+    Ok(row.map(|row| Capture {
+        active: row.get(0),
+        stop_reason: row.get(1),
+        commit_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(2))),
+        end_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(3))),
+        seq: Seq::new(row.get(4)),
+        standby: row.get(5),
+        lag_seconds: row.get(6),
+    }))
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Deliveries {
+    pub delivered: i64,
+    pub parked: i64,
+    /// Actions of the log that enabled endpoints have still to settle, summed over them.
+    pub behind: i64,
+    pub dead: i64,
+}
+
+pub async fn deliveries(session: &Session) -> Result<Deliveries, Error> {
+    let row = session
+        .query_one(
+            "select (select coalesce(sum(delivered), 0)::bigint from delivery_progress),
+               (select count(*) from parked where state = 'parked'),
+               (select coalesce(sum(greatest(0, head.seq - case when e.behind then e.cursor_seq
+                   else greatest(e.cursor_seq, d.seq) end)), 0)::bigint
+                from endpoints e join delivery_progress d using (shard)
+                cross join (select coalesce(max(seq), 0) as seq from progress) as head
+                where e.state = 'enabled'),
+               (select count(*) from parked where state = 'dead')",
+            &[],
+        )
+        .await?;
+    Ok(Deliveries {
+        delivered: row.get(0),
+        parked: row.get(1),
+        behind: row.get(2),
+        dead: row.get(3),
+    })
+}
+
+pub async fn quarantined(session: &Session) -> Result<i64, Error> {
+    Ok(session
+        .query_one("select count(*) from quarantine", &[])
+        .await?
+        .get(0))
+}
+
+/// The rules that have failed on a change, with how often and the newest reason.
+pub async fn failing_rules(session: &Session) -> Result<Vec<(String, i64, String)>, Error> {
+    let rows = session
+        .query(
+            "select rule, count(*), (array_agg(reason order by quarantine_id desc))[1]
+             from quarantine where kind = 'rule' and rule is not null group by rule",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect())
+}
