@@ -101,7 +101,8 @@ create table quarantine (
     rule text,
     seq bigint,
     table_name text not null,
-    key text not null,
+    -- Null where the stream did not tell the row's key.
+    key text,
     commit_lsn pg_lsn not null,
     change_lsn pg_lsn not null,
     change_index bigint not null,

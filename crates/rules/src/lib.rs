@@ -1,1 +1,125 @@
+//! Turns rule packs and committed changes into actions.
+//!
+//! In go packs (TOML with minijinja expressions and templates), compiled once by
+//! [`Rules::compile`], and then, part by part, the changes of a transaction with the images of
+//! its rows. Out come actions, the images to write, and faults for what a rule could not work out.
+//!
+//! The same input gives the same output: no I/O, no clock, no randomness. No input makes it panic,
+//! time and memory per row are bounded, and no error text holds a row's value.
 
+mod array;
+mod body;
+mod builtin;
+mod compare;
+mod compile;
+mod decimal;
+mod derive;
+mod difference;
+mod error;
+mod filters;
+mod hint;
+mod image;
+mod layout;
+mod net;
+mod nullable;
+mod pack;
+mod program;
+mod read;
+mod references;
+mod row;
+mod rule;
+mod scope;
+mod strict;
+mod syntax;
+mod trouble;
+mod value;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use activity::TableName;
+use minijinja::Environment;
+use serde::{Deserialize, Serialize};
+
+pub use builtin::builtin;
+pub use derive::{Derivation, Derived, Fault};
+pub use error::{Errors, Problem};
+pub use image::{Image, ImageWrite, Images, Loaded};
+
+/// The text of a pack, as it is stored with a half-done transaction: that one is finished under
+/// its own packs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackSource {
+    /// "reference" or the file's path, for messages.
+    pub origin: String,
+    pub text: String,
+    /// The schema of tables that name none; `None` is "public".
+    pub schema: Option<String>,
+}
+
+/// The primary key's columns of each table, in the key's order, from the catalog.
+pub type Keys = HashMap<TableName, Vec<String>>;
+
+/// A table that rules read, with the columns that they name. Key columns come from the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableUse {
+    pub table: TableName,
+    pub columns: BTreeSet<String>,
+}
+
+/// A rule as `status` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleUse<'a> {
+    /// With its pack: `reference/project_created`.
+    pub name: &'a str,
+    pub table: &'a TableName,
+}
+
+/// Compiled packs.
+pub struct Rules {
+    environment: Environment<'static>,
+    rules: Vec<rule::Rule>,
+    /// Per table the places of its rules.
+    by_table: Vec<Vec<usize>>,
+    uses: Vec<TableUse>,
+    /// The columns of `uses` as rows and images share them.
+    names: Vec<Arc<[Arc<str>]>>,
+    /// Where each table stands in `uses`.
+    places: HashMap<TableName, usize>,
+    sources: Vec<PackSource>,
+}
+
+impl Rules {
+    /// Checks and compiles packs. All problems that are found come back at once.
+    pub fn compile(packs: &[PackSource]) -> Result<Self, Errors> {
+        compile::compile(packs)
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = &TableUse> {
+        self.uses.iter()
+    }
+
+    /// In the order in which they run.
+    pub fn rules(&self) -> impl Iterator<Item = RuleUse<'_>> {
+        self.rules.iter().filter_map(|rule| {
+            Some(RuleUse {
+                name: &rule.id,
+                table: &self.uses.get(rule.table)?.table,
+            })
+        })
+    }
+
+    /// What these rules were compiled from.
+    pub fn sources(&self) -> &[PackSource] {
+        &self.sources
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("tables", &self.uses)
+            .finish_non_exhaustive()
+    }
+}

@@ -29,6 +29,7 @@ pub struct ActionsTable {
     pub table: TableName,
     pub oid: Oid,
     insert: String,
+    has_cost_usd: bool,
 }
 
 impl ActionsTable {
@@ -79,11 +80,17 @@ impl ActionsTable {
             unnested.join(", "),
             names.join(", "),
         );
+        let has_cost_usd = columns.iter().any(|c| c.get::<_, &str>(1) == "cost_usd");
         Ok(Self {
             table: table.clone(),
             oid,
             insert,
+            has_cost_usd,
         })
+    }
+
+    pub fn has_cost_usd(&self) -> bool {
+        self.has_cost_usd
     }
 
     /// One statement with eleven arrays as parameters, in the order of the sidecar's columns.

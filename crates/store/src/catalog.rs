@@ -254,12 +254,22 @@ pub async fn table_exists(session: &Session, table: &TableName) -> Result<bool, 
     Ok(row.get(0))
 }
 
-pub async fn role_exists(session: &Session, role: &str) -> Result<bool, Error> {
+/// The attributes of a role; `None` where there is no such role.
+pub async fn role(session: &Session, name: &str) -> Result<Option<Role>, Error> {
     let row = session
-        .query_one(
-            "select exists (select from pg_roles where rolname = $1)",
-            &[&role],
+        .query_opt(
+            "select rolsuper, rolreplication from pg_roles where rolname = $1",
+            &[&name],
         )
         .await?;
-    Ok(row.get(0))
+    Ok(row.map(|row| Role {
+        superuser: row.get(0),
+        replication: row.get(1),
+    }))
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    pub superuser: bool,
+    pub replication: bool,
 }

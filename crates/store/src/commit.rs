@@ -31,7 +31,7 @@ pub struct NewAction {
 pub struct NewFault {
     pub rule: Option<String>,
     pub table: TableName,
-    pub key: activity::Key,
+    pub key: Option<activity::Key>,
     pub commit_lsn: Lsn,
     pub position: Position,
     /// Holds no value of the row.
@@ -46,6 +46,15 @@ pub struct Batch {
     /// At most one change for each key. Those of truncated tables hold what came after.
     pub images: Vec<ImageChange>,
     pub truncated: Vec<TableName>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+            && self.faults.is_empty()
+            && self.images.is_empty()
+            && self.truncated.is_empty()
+    }
 }
 
 /// Where progress stands once the batch is in.
@@ -287,7 +296,7 @@ async fn write_faults(transaction: &Transaction<'_>, faults: &[NewFault]) -> Res
                 &[
                     &fault.rule,
                     &fault.table.to_string(),
-                    &fault.key.as_str(),
+                    &fault.key.as_ref().map(activity::Key::as_str),
                     &PgLsn::from(fault.commit_lsn.get()),
                     &PgLsn::from(fault.position.lsn.get()),
                     &i64::from(fault.position.index),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use activity::{ReplicaIdentity, TableName};
 
-use crate::catalog::{Publication, Server, Slot, Table};
+use crate::catalog::{Publication, Role, Server, Slot, Table};
 use crate::{quote_identifier, quote_literal};
 
 #[derive(Clone, Debug)]
@@ -40,12 +40,6 @@ pub struct Found {
     pub tables: HashMap<TableName, Table>,
     pub publication: Option<Publication>,
     pub slot: Option<Slot>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Role {
-    pub superuser: bool,
-    pub replication: bool,
 }
 
 /// One thing to do.

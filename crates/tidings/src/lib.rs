@@ -1,1 +1,18 @@
+//! Tidings, the sidecar: command line, settings, supervision, the capture and deliver loops.
+//!
+//! `main` parses the command line and hands it to [`commands`]; `run` composes the loops. Capture
+//! and delivery share only the database and a wake-up.
 
+#![expect(unreachable_pub, reason = "a binary: what a module offers the others is pub")]
+
+mod backoff;
+mod capture;
+pub mod cli;
+pub mod commands;
+mod deliver;
+mod failure;
+mod packs;
+pub mod settings;
+mod telemetry;
+
+pub use failure::Failure;

@@ -1,1 +1,35 @@
+//! From an action to a subscriber's answer: filter, format, sign, guard, send, outcome, schedule.
+//!
+//! An action of the log goes in with the [`Endpoint`] it may be for; what comes out is an
+//! [`Attempt`] and, from it, what is [`Next`]. This crate knows no database: who drives it decides
+//! when to send and keeps what came of it.
+//!
+//! What must hold: no request leaves for an address that the [`Guard`] refuses; one attempt is one
+//! request, over within its timeout and its limits of memory whatever the subscriber does; no
+//! secret and no path of a URL appears in `Debug`, an error or an outcome.
 
+mod client;
+mod endpoint;
+mod error;
+mod filter;
+mod guard;
+mod notification;
+mod outcome;
+mod resolver;
+mod retry_after;
+mod schedule;
+mod secret;
+mod sender;
+mod signature;
+
+pub use endpoint::{Endpoint, EndpointUrl, Scheme, validate_url};
+pub use error::Error;
+pub use filter::{Filter, Subject, TypePattern};
+pub use guard::{Guard, Refusal};
+pub use notification::Notification;
+pub use outcome::{Attempt, FailureKind, Outcome};
+pub use retry_after::{RETRY_AFTER_MAX, RetryAfter};
+pub use schedule::{Next, Schedule, next};
+pub use secret::Secret;
+pub use sender::{RESPONSE_BYTES_MAX, Sender, SenderSettings};
+pub use signature::{TOLERANCE, VerifyError, sign, verify};

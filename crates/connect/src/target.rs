@@ -1,0 +1,344 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::parameters::Parameters;
+use crate::url::Url;
+use crate::{Address, ChannelBinding, Dial, Error, Host, SessionAttrs, SslMode, session};
+
+/// Where to connect, as whom, and how: a URL that has been understood.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    user: String,
+    password: Option<Vec<u8>>,
+    database: String,
+    hosts: Vec<Host>,
+    parameters: Parameters,
+}
+
+impl Target {
+    /// Reads `postgres://user:password@host:port,host:port/database?…`.
+    ///
+    /// Hosts may be names, addresses, or directories of Unix sockets. Without `sslmode` each host
+    /// gets `prefer` if it is on this machine, else `verify-full`. No environment variable is read.
+    ///
+    /// # Errors
+    /// [`Error::Url`], which says what to write instead and repeats nothing of the URL.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let url = Url::parse(url)?;
+        let parameters = Parameters::of(&url)?;
+        let hosts = hosts(&url, &parameters)?;
+        if parameters.ssl_cert.is_some() != parameters.ssl_key.is_some() {
+            return Err(Error::url("sslcert and sslkey are only of use together"));
+        }
+        let user = url.user.or_else(|| parameters.user.clone());
+        let user = user
+            .ok_or_else(|| Error::url("it names no user; write postgres://USER@HOST/DATABASE"))?;
+        let database = url.database.or_else(|| parameters.database.clone());
+        let password = parameters.password.clone().map(String::into_bytes);
+        Ok(Self {
+            database: database.unwrap_or_else(|| user.clone()),
+            password: url.password.or(password),
+            user,
+            hosts,
+            parameters,
+        })
+    }
+
+    /// Addresses to try, in order; each becomes a [`crate::Stream`].
+    pub fn dial(&self) -> Dial<'_> {
+        Dial::new(self)
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub fn password(&self) -> Option<&[u8]> {
+        self.password.as_deref()
+    }
+
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// In the order they are tried; never empty.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    pub fn session_attrs(&self) -> SessionAttrs {
+        self.parameters.session_attrs
+    }
+
+    pub fn channel_binding(&self) -> ChannelBinding {
+        self.parameters.channel_binding
+    }
+
+    /// The limit for reaching one address, and again for authenticating there.
+    pub fn connect_timeout(&self) -> Duration {
+        self.parameters.connect_timeout
+    }
+
+    /// The URL's `application_name`, else `default`.
+    pub fn application_name<'a>(&'a self, default: &'a str) -> &'a str {
+        let own = self.parameters.application_name.as_deref();
+        own.unwrap_or(default)
+    }
+
+    /// The startup parameter `options` of a replication session.
+    pub fn replication_options(&self) -> String {
+        session::options(self.parameters.options.as_deref(), false)
+    }
+
+    /// The same server and role, another database.
+    #[must_use]
+    pub fn with_database(&self, database: impl Into<String>) -> Self {
+        let database = database.into();
+        Self {
+            database,
+            ..self.clone()
+        }
+    }
+
+    /// The same server and database, another role, and its password.
+    #[must_use]
+    pub fn with_user(&self, user: impl Into<String>, password: Option<&str>) -> Self {
+        Self {
+            user: user.into(),
+            password: password.map(|p| p.as_bytes().to_vec()),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn sql_options(&self) -> String {
+        session::options(self.parameters.options.as_deref(), true)
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// TLS is not spoken on Unix sockets, as in libpq.
+    pub fn ssl_mode(&self, host: &Host) -> SslMode {
+        match (&host.address, self.parameters.ssl_mode) {
+            (Address::Unix(_), _) => SslMode::Disable,
+            (_, Some(SslMode::Require)) if self.parameters.ssl_root.is_some() => SslMode::VerifyCa,
+            (_, Some(mode)) => mode,
+            (_, None) if host.is_local() => SslMode::Prefer,
+            (_, None) => SslMode::VerifyFull,
+        }
+    }
+}
+
+fn hosts(url: &Url, parameters: &Parameters) -> Result<Vec<Host>, Error> {
+    let (mut names, mut ports): (Vec<&str>, Vec<Option<&str>>) = url
+        .hosts
+        .iter()
+        .map(|(name, port)| (name.as_str(), port.as_deref()))
+        .unzip();
+    if names.iter().all(|name| name.is_empty()) && !parameters.host.is_empty() {
+        names = parameters.host.iter().map(String::as_str).collect();
+    }
+    if names.is_empty() {
+        names = vec![""; parameters.hostaddr.len()];
+    }
+    if ports.iter().all(Option::is_none) {
+        ports = parameters.port.iter().map(|p| Some(p.as_str())).collect();
+    }
+    if names.is_empty() {
+        return Err(Error::url(
+            "it names no host; write postgres://USER@HOST/DATABASE, or ?host=/DIRECTORY for a socket",
+        ));
+    }
+    if !parameters.hostaddr.is_empty() && parameters.hostaddr.len() != names.len() {
+        return Err(Error::url(
+            "there are not as many addresses in hostaddr as hosts",
+        ));
+    }
+    if ports.len() > 1 && ports.len() != names.len() {
+        return Err(Error::url("there are not as many ports as hosts"));
+    }
+    let one = |(place, name): (usize, &&str)| {
+        let port = ports.get(place).or(ports.first()).copied().flatten();
+        let dial = parameters.hostaddr.get(place).copied();
+        Ok(Host {
+            address: address(name, dial)?,
+            port: self::port(port.unwrap_or_default())?,
+        })
+    };
+    names.iter().enumerate().map(one).collect()
+}
+
+fn address(name: &str, dial: Option<std::net::IpAddr>) -> Result<Address, Error> {
+    match (name, dial) {
+        ("", None) => Err(Error::url("a host is empty")),
+        ("", Some(address)) => Ok(Address::Tcp {
+            name: address.to_string(),
+            dial,
+        }),
+        (directory, _) if directory.starts_with('/') => Ok(Address::Unix(directory.into())),
+        _ => Ok(Address::Tcp {
+            name: name.to_owned(),
+            dial,
+        }),
+    }
+}
+
+fn port(text: &str) -> Result<u16, Error> {
+    match text {
+        "" => Ok(5432),
+        _ => match text.parse() {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(Error::url("a port is not a number between 1 and 65535")),
+        },
+    }
+}
+
+/// `user@host:port,host:port/database`: no password, no parameters.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@", self.user)?;
+        for (place, host) in self.hosts.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            write!(f, "{comma}{host}")?;
+        }
+        write!(f, "/{}", self.database)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn target(url: &str) -> Target {
+        Target::parse(url).unwrap()
+    }
+
+    fn modes(url: &str) -> Vec<SslMode> {
+        let target = target(url);
+        let hosts = target.hosts().iter();
+        hosts.map(|host| target.ssl_mode(host)).collect()
+    }
+
+    fn refused(url: &str) -> String {
+        Target::parse(url).unwrap_err().to_string()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_target_or_an_error(text: String) {
+            let _ = Target::parse(&text);
+        }
+
+        #[test]
+        fn any_text_after_the_scheme_is_a_target_or_an_error(text in "[a-z%0-9@:/?&=,\\[\\]é]{0,60}") {
+            let _ = Target::parse(&format!("postgres://{text}"));
+        }
+
+        #[test]
+        fn a_password_never_prints(password in "[a-zA-Z0-9]{12,20}") {
+            let target = target(&format!("postgres://u:{password}@h/d"));
+            prop_assert_eq!(target.password(), Some(password.as_bytes()));
+            let printed = format!("{target} {target:?}");
+            prop_assert!(!printed.contains(&password));
+        }
+    }
+
+    #[test]
+    fn a_target_prints_as_a_url_without_secrets() {
+        let target = target("postgres://u:p@h1:1,[::1],%2Ftmp/d?sslmode=prefer");
+        assert_eq!(target.to_string(), "u@h1:1,[::1]:5432,/tmp:5432/d");
+    }
+
+    #[test]
+    fn encryption_is_strict_everywhere_but_on_this_machine() {
+        use SslMode::{Disable, Prefer, VerifyFull};
+        assert_eq!(
+            modes("postgres://u@db,localhost,127.8.8.8,[::1],%2Ftmp,10.0.0.1/d"),
+            [VerifyFull, Prefer, Prefer, Prefer, Disable, VerifyFull]
+        );
+        assert_eq!(modes("postgres://u@db/d?sslmode=disable"), [Disable]);
+    }
+
+    #[test]
+    fn require_with_roots_verifies_as_libpq_does() {
+        let url = "postgres://u@db/d?sslmode=require";
+        assert_eq!(modes(url), [SslMode::Require]);
+        let url = format!("{url}&sslrootcert=/root.crt");
+        assert_eq!(modes(&url), [SslMode::VerifyCa]);
+    }
+
+    #[test]
+    fn a_socket_may_be_given_in_the_query() {
+        let target = target("postgres:///d?host=/run/postgresql&port=5433&user=u");
+        let socket = Host {
+            address: Address::Unix("/run/postgresql".into()),
+            port: 5433,
+        };
+        assert_eq!(target.hosts(), [socket]);
+        assert_eq!((target.user(), target.database()), ("u", "d"));
+    }
+
+    #[test]
+    fn hostaddr_is_dialled_in_place_of_the_name() {
+        let target = target("postgres://u@a,b/d?hostaddr=10.0.0.1,10.0.0.2");
+        let dialled: Vec<_> = target
+            .hosts()
+            .iter()
+            .map(|host| host.address.clone())
+            .collect();
+        let tcp = |name: &str, address: &str| Address::Tcp {
+            name: name.to_owned(),
+            dial: Some(address.parse().unwrap()),
+        };
+        assert_eq!(dialled, [tcp("a", "10.0.0.1"), tcp("b", "10.0.0.2")]);
+    }
+
+    #[test]
+    fn the_database_is_named_after_the_user_unless_it_has_a_name() {
+        assert_eq!(target("postgres://u@h").database(), "u");
+        assert_eq!(target("postgres://u@h").with_database("d").database(), "d");
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_refused_with_what_to_write_instead() {
+        for (url, hint) in [
+            ("host=h user=u", "postgres://USER@HOST/DATABASE"),
+            ("", "empty"),
+            ("mysql://h", "postgres://"),
+            ("postgres://h/d", "names no user"),
+            ("postgres:///d?user=u", "names no host"),
+            ("postgres://u@h:0/d", "port"),
+            ("postgres://u@h:99999/d", "port"),
+            ("postgres://u@,h/d", "empty"),
+            ("postgres://u@h/d?sslmode=allow", "verify-full"),
+            ("postgres://u@h/d?sslcert=/c", "together"),
+            ("postgres://u@h/d?target_session_attrs=standby", "read-only"),
+            ("postgres://u@h/d?connect_timeout=soon", "connect_timeout"),
+            ("postgres://u@h/d?service=x", "service"),
+            ("postgres://u@h:1,h:2/d?hostaddr=10.0.0.1", "hostaddr"),
+        ] {
+            let refused = refused(url);
+            assert!(refused.contains(hint), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn timeouts_have_libpqs_units() {
+        let url = "postgres://u@h/d?connect_timeout=3&tcp_user_timeout=2500&keepalives_idle=7";
+        let target = target(url);
+        assert_eq!(target.connect_timeout(), Duration::from_secs(3));
+        let parameters = target.parameters();
+        assert_eq!(parameters.tcp_user_timeout, Duration::from_millis(2500));
+        assert_eq!(parameters.keepalive.unwrap().idle, Duration::from_secs(7));
+        let off = super::Target::parse("postgres://u@h/d?keepalives_idle=7&keepalives=0").unwrap();
+        assert_eq!(off.parameters().keepalive, None);
+    }
+}

@@ -1,0 +1,48 @@
+//! What somebody who wrote an unknown name may have meant.
+
+/// The nearest known name, else all of them.
+pub(crate) fn hint(what: &str, name: &str, known: &[&str]) -> Option<String> {
+    let near = known.iter().map(|k| (distance(name, k), k)).min();
+    match near {
+        Some((far, nearest)) if far <= 1 + name.len() / 4 => {
+            Some(format!("did you mean {nearest}?"))
+        }
+        Some(_) => Some(format!("a {what} is one of {}", known.join(", "))),
+        None => None,
+    }
+}
+
+/// How many characters must be changed, added or removed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let next = (diagonal + usize::from(x != *y))
+                .min(left + 1)
+                .min(*cell + 1);
+            diagonal = std::mem::replace(cell, next);
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_nearest() {
+        assert_eq!(
+            hint("filter", "jion", &["join", "unique"]).as_deref(),
+            Some("did you mean join?")
+        );
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,212 @@
+//! Where a relation holds the columns that rules name, and its key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use activity::{Key, OldRow, Relation, Row, TableName, Value};
+
+use crate::Keys;
+use crate::image::Image;
+use crate::net::text;
+use crate::row::{Cell, Columns};
+
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// The table's place in [`crate::Rules`].
+    pub(crate) table: usize,
+    pub(crate) columns: Arc<Columns>,
+    relation: Arc<Relation>,
+    /// Where each named column stands in the relation.
+    positions: Vec<Option<usize>>,
+    key: Result<Vec<usize>, String>,
+}
+
+impl Layout {
+    fn new(table: usize, names: &Arc<[Arc<str>]>, relation: &Arc<Relation>, keys: &Keys) -> Self {
+        let positions: Vec<_> = names.iter().map(|name| relation.position(name)).collect();
+        let type_oid = |position: &Option<usize>| {
+            position
+                .and_then(|at| relation.columns.get(at))
+                .map_or(0, |column| column.type_oid)
+        };
+        let columns = Columns {
+            table: relation.table.to_string(),
+            names: Arc::clone(names),
+            type_oids: positions.iter().map(type_oid).collect(),
+        };
+        Self {
+            table,
+            columns: Arc::new(columns),
+            relation: Arc::clone(relation),
+            positions,
+            key: key_positions(relation, keys),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &TableName {
+        &self.relation.table
+    }
+
+    fn key_columns(&self) -> Result<&[usize], String> {
+        self.key.as_deref().map_err(String::clone)
+    }
+
+    /// The key of a row; where a key value was not sent again, that of the old one.
+    pub(crate) fn key(&self, row: &Row, old: Option<&Row>) -> Result<Key, String> {
+        let mut texts = Vec::new();
+        for &position in self.key_columns()? {
+            let sent = |row: &'_ Row| match row.values.get(position) {
+                Some(Value::Text(text)) => Some(text.clone()),
+                _ => None,
+            };
+            match sent(row).or_else(|| sent(old?)) {
+                Some(text) => texts.push(text),
+                None => return Err("the row came without a value of its primary key".to_owned()),
+            }
+        }
+        Ok(Key::new(texts.iter().map(|text| &**text)))
+    }
+
+    /// The key of an old row, of which the stream sends only the replica identity.
+    pub(crate) fn old_key(&self, old: &OldRow) -> Result<Key, String> {
+        let identifies =
+            |position: &usize| self.relation.columns.get(*position).is_some_and(|c| c.key);
+        if matches!(old, OldRow::Key(_)) && !self.key_columns()?.iter().all(identifies) {
+            return Err("the table's replica identity does not hold its primary key".to_owned());
+        }
+        self.key(old.row(), None)
+    }
+
+    pub(crate) fn map(&self, cell: impl Fn(usize) -> Cell) -> Vec<Cell> {
+        let present = |(place, position): (usize, &Option<usize>)| match position {
+            Some(_) => cell(place),
+            None => Cell::Missing,
+        };
+        self.positions.iter().enumerate().map(present).collect()
+    }
+
+    /// The named columns of a row; `unchanged` gives those that were not sent.
+    pub(crate) fn cells(&self, row: &Row, unchanged: impl Fn(usize) -> Cell) -> Vec<Cell> {
+        self.map(|place| self.sent(row, place).unwrap_or_else(|| unchanged(place)))
+    }
+
+    /// `None` for an unchanged TOAST value.
+    pub(crate) fn sent(&self, row: &Row, place: usize) -> Option<Cell> {
+        match row.values.get((*self.positions.get(place)?)?) {
+            Some(Value::Text(text)) => Some(Cell::Text(text.clone())),
+            Some(Value::Null) => Some(Cell::Null),
+            Some(Value::Unchanged) => None,
+            None => Some(Cell::Missing),
+        }
+    }
+
+    /// Of an old row of which only the key was sent.
+    pub(crate) fn key_cells(&self, row: &Row) -> Vec<Cell> {
+        self.map(|place| {
+            let position = self.positions.get(place).copied().flatten();
+            let column = position.and_then(|at| self.relation.columns.get(at));
+            let value = position.and_then(|at| row.values.get(at));
+            match (column.is_some_and(|c| c.key), value.and_then(text)) {
+                (true, Some(text)) => Cell::Text(text.clone()),
+                _ => Cell::Unknown,
+            }
+        })
+    }
+
+    /// What an image holds of a column.
+    pub(crate) fn held(&self, image: &Image, place: usize) -> Cell {
+        match self
+            .columns
+            .names
+            .get(place)
+            .and_then(|name| image.get(name))
+        {
+            Some(Some(text)) => Cell::Text(text.clone()),
+            Some(None) => Cell::Null,
+            None => Cell::Unknown,
+        }
+    }
+
+    pub(crate) fn image(&self, cells: &[Cell]) -> Image {
+        let known = self
+            .columns
+            .names
+            .iter()
+            .zip(cells)
+            .filter_map(|(name, cell)| match cell {
+                Cell::Null => Some((Arc::clone(name), None)),
+                Cell::Text(text) => Some((Arc::clone(name), Some(text.clone()))),
+                Cell::Missing | Cell::Unfilled | Cell::Unknown => None,
+            });
+        known.collect()
+    }
+
+    /// Whether an image says the same of the columns that rules name.
+    pub(crate) fn agrees(&self, image: &Image, new: &Image) -> bool {
+        self.columns
+            .names
+            .iter()
+            .all(|name| image.get(name) == new.get(name))
+    }
+}
+
+fn key_positions(relation: &Relation, keys: &Keys) -> Result<Vec<usize>, String> {
+    let Some(key) = keys.get(&relation.table) else {
+        return Err("the table has no primary key".to_owned());
+    };
+    let position = |column: &String| {
+        let position = relation.position(column);
+        position.ok_or_else(|| format!("key column {column:?} is not in the stream"))
+    };
+    let positions: Result<Vec<_>, _> = key.iter().map(position).collect();
+    match positions {
+        Ok(positions) if positions.is_empty() => Err("the table has no primary key".to_owned()),
+        positions => positions,
+    }
+}
+
+/// The layouts of one part: relations can change between its rows.
+pub(crate) struct Layouts<'a> {
+    places: &'a HashMap<TableName, usize>,
+    names: &'a [Arc<[Arc<str>]>],
+    keys: &'a Keys,
+    /// The last one is asked for most.
+    known: Vec<(Arc<Relation>, Option<Arc<Layout>>)>,
+}
+
+impl<'a> Layouts<'a> {
+    pub(crate) fn new(
+        places: &'a HashMap<TableName, usize>,
+        names: &'a [Arc<[Arc<str>]>],
+        keys: &'a Keys,
+    ) -> Self {
+        Self {
+            places,
+            names,
+            keys,
+            known: Vec::new(),
+        }
+    }
+
+    pub(crate) fn place(&self, table: &TableName) -> Option<usize> {
+        self.places.get(table).copied()
+    }
+
+    /// `None` for a table that no rule names.
+    pub(crate) fn of(&mut self, relation: &Arc<Relation>) -> Option<Arc<Layout>> {
+        let known = self
+            .known
+            .iter()
+            .rev()
+            .find(|(known, _)| Arc::ptr_eq(known, relation));
+        if let Some((_, layout)) = known {
+            return layout.clone();
+        }
+        let layout = self.place(&relation.table).and_then(|table| {
+            let names = self.names.get(table)?;
+            Some(Arc::new(Layout::new(table, names, relation, self.keys)))
+        });
+        self.known.push((Arc::clone(relation), layout.clone()));
+        layout
+    }
+}

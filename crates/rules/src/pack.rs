@@ -1,0 +1,63 @@
+//! A pack as it is written, with the line of everything in it.
+
+/// The columns of `project_actions` that a rule can fill by one template each.
+pub(crate) const OUTPUTS: [&str; 8] = [
+    "project_id",
+    "user_id",
+    "request_id",
+    "action_type",
+    "action_details",
+    "status",
+    "environment",
+    "cost_usd",
+];
+pub(crate) const RULE_KEYS: [&str; 7] = [
+    "name",
+    "table",
+    "on",
+    "let",
+    "when",
+    "each",
+    "reference_ids",
+];
+
+/// A text and the line it begins in.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pack {
+    pub(crate) name: Located,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) defaults: Outputs,
+    pub(crate) rules: Vec<RuleText>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) alias: Located,
+    pub(crate) table: Option<String>,
+    pub(crate) schema: Option<String>,
+}
+
+/// Templates by the name of what they fill.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outputs {
+    pub(crate) columns: Vec<(String, Located)>,
+    pub(crate) reference_ids: Vec<(Located, Located)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RuleText {
+    pub(crate) name: Located,
+    pub(crate) table: Located,
+    pub(crate) on: Vec<Located>,
+    /// In written order.
+    pub(crate) lets: Vec<(Located, Located)>,
+    pub(crate) when: Option<Located>,
+    pub(crate) each: Option<Located>,
+    pub(crate) outputs: Outputs,
+}

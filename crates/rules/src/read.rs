@@ -1,0 +1,280 @@
+//! From TOML to a [`Pack`]: every key known, every value of its type, all mistakes reported.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Place, Report};
+use crate::hint::hint;
+use crate::pack::{Located, OUTPUTS, Outputs, Pack, RULE_KEYS, RuleText, Table};
+use crate::syntax;
+
+/// `None` where nothing can be made of the text; every problem is in the report.
+pub(crate) fn parse(text: &str, report: &mut Report<'_>) -> Option<Pack> {
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = error
+                .span()
+                .map_or(1, |span| syntax::line(text, span.start));
+            let place = Place {
+                line,
+                rule: None,
+                key: None,
+            };
+            report.add(place, error.message(), None);
+            return None;
+        }
+    };
+    Reader {
+        text,
+        report,
+        rule: None,
+    }
+    .pack(document.get_ref())
+}
+
+type Field<'a, 'i> = (&'a str, usize, &'a Spanned<DeValue<'i>>);
+
+struct Reader<'a, 'r> {
+    text: &'a str,
+    report: &'a mut Report<'r>,
+    rule: Option<String>,
+}
+
+impl Reader<'_, '_> {
+    fn problem(&mut self, line: usize, key: &str, message: &str, hint: Option<String>) {
+        let place = Place {
+            line,
+            rule: self.rule.as_deref(),
+            key: Some(key),
+        };
+        self.report.add(place, message, hint);
+    }
+
+    /// The entries in written order.
+    fn fields<'a, 'i>(&self, table: &'a DeTable<'i>) -> Vec<Field<'a, 'i>> {
+        let mut fields: Vec<_> = table.iter().collect();
+        fields.sort_by_key(|(key, _)| key.span().start);
+        let line = |at| syntax::line(self.text, at);
+        fields
+            .into_iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), line(key.span().start), value))
+            .collect()
+    }
+
+    fn pack(mut self, document: &DeTable<'_>) -> Option<Pack> {
+        let mut name = None;
+        let mut tables = Vec::new();
+        let mut defaults = Outputs::default();
+        let mut rules = Vec::new();
+        for (key, line, value) in self.fields(document) {
+            match key {
+                "pack" => {
+                    for (key, line, value) in self.table_of(key, line, value) {
+                        match key {
+                            "name" => name = self.text_of(key, value),
+                            _ => self.unknown(key, line, &["name"]),
+                        }
+                    }
+                }
+                "tables" => {
+                    for (alias, line, value) in self.table_of(key, line, value) {
+                        tables.push(self.table(alias, line, value));
+                    }
+                }
+                "defaults" => {
+                    for (key, line, value) in self.table_of(key, line, value) {
+                        if !self.output(key, line, value, &mut defaults) {
+                            self.unknown(key, line, &[&OUTPUTS[..], &["reference_ids"]].concat());
+                        }
+                    }
+                }
+                "rules" => match value.get_ref().as_array() {
+                    Some(array) => {
+                        for value in array {
+                            let line = syntax::line(self.text, value.span().start);
+                            rules.extend(self.rule(line, value));
+                        }
+                    }
+                    None => self.problem(
+                        line,
+                        key,
+                        "is not a list of rules",
+                        Some("write [[rules]]".to_owned()),
+                    ),
+                },
+                _ => self.unknown(key, line, &["pack", "tables", "defaults", "rules"]),
+            }
+        }
+        let Some(name) = name else {
+            self.problem(
+                1,
+                "pack",
+                "the pack has no name",
+                Some("write [pack] and name = \"…\"".to_owned()),
+            );
+            return None;
+        };
+        Some(Pack {
+            name,
+            tables,
+            defaults,
+            rules,
+        })
+    }
+
+    fn table(&mut self, alias: &str, line: usize, value: &Spanned<DeValue<'_>>) -> Table {
+        let mut table = Table {
+            alias: Located {
+                text: alias.to_owned(),
+                line,
+            },
+            table: None,
+            schema: None,
+        };
+        for (key, line, value) in self.table_of(alias, line, value) {
+            let text = |this: &mut Self| this.text_of(key, value).map(|located| located.text);
+            match key {
+                "table" => table.table = text(self),
+                "schema" => table.schema = text(self),
+                _ => self.unknown(key, line, &["table", "schema"]),
+            }
+        }
+        table
+    }
+
+    fn rule(&mut self, line: usize, value: &Spanned<DeValue<'_>>) -> Option<RuleText> {
+        let fields = self.table_of("rules", line, value);
+        let named = fields.iter().find(|(key, ..)| *key == "name");
+        self.rule = named
+            .and_then(|(.., value)| value.get_ref().as_str())
+            .map(str::to_owned);
+        let (mut name, mut table, mut on) = (None, None, Vec::new());
+        let (mut lets, mut when, mut each) = (Vec::new(), None, None);
+        let mut outputs = Outputs::default();
+        for (key, line, value) in fields {
+            match key {
+                "name" => name = self.text_of(key, value),
+                "table" => table = self.text_of(key, value),
+                "on" => on = self.texts_of(key, line, value),
+                "let" => {
+                    for (name, line, value) in self.table_of(key, line, value) {
+                        let expression = self.text_of(name, value);
+                        let text = name.to_owned();
+                        lets.extend(expression.map(|e| (Located { text, line }, e)));
+                    }
+                }
+                "when" => when = self.text_of(key, value),
+                "each" => each = self.text_of(key, value),
+                _ => {
+                    if !self.output(key, line, value, &mut outputs) {
+                        self.unknown(key, line, &[&RULE_KEYS[..], &OUTPUTS[..]].concat());
+                    }
+                }
+            }
+        }
+        for (key, missing) in [
+            ("name", name.is_none()),
+            ("table", table.is_none()),
+            ("on", on.is_empty()),
+        ] {
+            if missing {
+                self.problem(line, key, "is missing", None);
+            }
+        }
+        self.rule = None;
+        (!on.is_empty()).then_some(RuleText {
+            name: name?,
+            table: table?,
+            on,
+            lets,
+            when,
+            each,
+            outputs,
+        })
+    }
+
+    /// Whether the key is one of the outputs.
+    fn output(
+        &mut self,
+        key: &str,
+        line: usize,
+        value: &Spanned<DeValue<'_>>,
+        outputs: &mut Outputs,
+    ) -> bool {
+        if OUTPUTS.contains(&key) {
+            let template = self.text_of(key, value);
+            outputs
+                .columns
+                .extend(template.map(|template| (key.to_owned(), template)));
+            return true;
+        }
+        if key != "reference_ids" {
+            return false;
+        }
+        for (name, line, value) in self.table_of(key, line, value) {
+            let template = self.text_of(name, value);
+            let text = name.to_owned();
+            outputs
+                .reference_ids
+                .extend(template.map(|t| (Located { text, line }, t)));
+        }
+        true
+    }
+
+    fn table_of<'a, 'i>(
+        &mut self,
+        key: &str,
+        line: usize,
+        value: &'a Spanned<DeValue<'i>>,
+    ) -> Vec<Field<'a, 'i>> {
+        match value.get_ref().as_table() {
+            Some(table) => self.fields(table),
+            None => {
+                self.problem(line, key, "is not a table", None);
+                Vec::new()
+            }
+        }
+    }
+
+    fn text_of(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located> {
+        let start = value.span().start;
+        let line = syntax::line(self.text, start);
+        let Some(text) = value.get_ref().as_str() else {
+            self.problem(
+                line,
+                key,
+                "is not a text",
+                Some("put it in quotes".to_owned()),
+            );
+            return None;
+        };
+        // A line break right after the three quotes is no part of the text.
+        let raw = self.text.get(start..).unwrap_or("");
+        let begins_below = ["\"\"\"\n", "\"\"\"\r\n", "'''\n", "'''\r\n"]
+            .iter()
+            .any(|q| raw.starts_with(q));
+        Some(Located {
+            text: text.to_owned(),
+            line: line + usize::from(begins_below),
+        })
+    }
+
+    fn texts_of(&mut self, key: &str, line: usize, value: &Spanned<DeValue<'_>>) -> Vec<Located> {
+        match value.get_ref() {
+            DeValue::Array(values) => values
+                .iter()
+                .filter_map(|value| self.text_of(key, value))
+                .collect(),
+            DeValue::String(_) => self.text_of(key, value).into_iter().collect(),
+            _ => {
+                self.problem(line, key, "is not a list of texts", None);
+                Vec::new()
+            }
+        }
+    }
+
+    fn unknown(&mut self, key: &str, line: usize, known: &[&str]) {
+        self.problem(line, key, "there is no such key", hint("key", key, known));
+    }
+}

@@ -1,0 +1,8 @@
+//! Rules over changes: what a worker commits, and what becomes of it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod net;
+mod packs;
+mod reference;
+mod worker;

@@ -1,0 +1,162 @@
+//! One part of a transaction and the images become actions with identities. Pure.
+
+use std::collections::HashMap;
+
+use activity::{Action, ActionId, Identity, Key, Origin, Part, TableName};
+use rules::{Derivation, Image, Images, Keys, Rules};
+use serde_json::Value;
+use store::commit::{Batch, NewAction, NewFault};
+use store::images::ImageChange;
+
+/// Gathers what the parts of one commit group come to.
+#[derive(Default)]
+pub struct Gathered {
+    actions: Vec<NewAction>,
+    faults: Vec<NewFault>,
+    images: HashMap<(TableName, Key), (Option<Image>, u64)>,
+    truncated: Vec<TableName>,
+}
+
+/// What stays the same for all parts of a transaction.
+pub struct Deriver<'a> {
+    pub rules: &'a Rules,
+    pub keys: &'a Keys,
+    pub system_id: &'a str,
+}
+
+impl Deriver<'_> {
+    /// Derives one part. `ordinal` is that of the transaction's next action; images are brought to
+    /// where the part leaves them.
+    pub fn part(
+        &self,
+        part: &Part,
+        xid: u64,
+        ordinal: &mut u32,
+        images: &mut Images,
+        into: &mut Gathered,
+    ) {
+        let Derivation {
+            actions,
+            writes,
+            truncated,
+            faults,
+        } = self.rules.derive(part, self.keys, images);
+        for derived in actions {
+            let identity = Identity {
+                system_id: self.system_id,
+                begin: &part.begin,
+                position: derived.source.position,
+                rule: &derived.source.rule,
+                ordinal: *ordinal,
+            };
+            *ordinal = ordinal.wrapping_add(1);
+            into.actions.push(NewAction {
+                id: ActionId::of(&identity),
+                action: storable(derived.action),
+                source: derived.source,
+                origin: Origin::Stream,
+                commit_lsn: part.begin.commit_lsn,
+                committed_at: part.begin.commit_time,
+                xid,
+            });
+        }
+        into.faults.extend(faults.into_iter().map(|fault| NewFault {
+            rule: fault.rule,
+            table: fault.table,
+            key: fault.key,
+            commit_lsn: part.begin.commit_lsn,
+            position: fault.position,
+            reason: fault.reason,
+        }));
+        for table in truncated {
+            images.truncate(&table);
+            into.images.retain(|(of, _), _| *of != table);
+            into.truncated.push(table);
+        }
+        images.apply(&writes);
+        let changed = writes
+            .into_iter()
+            .map(|w| ((w.table, w.key), (w.image, xid)));
+        into.images.extend(changed);
+    }
+}
+
+impl Gathered {
+    pub fn batch(self) -> Batch {
+        let images = self
+            .images
+            .into_iter()
+            .map(|((table, key), (image, xid))| ImageChange {
+                table,
+                key,
+                row: image
+                    .map(|image| serde_json::to_string(&image).expect("texts and nulls print")),
+                xid,
+            });
+        let mut images: Vec<ImageChange> = images.collect();
+        // Always in the same order, so that two writers could never deadlock on them.
+        images.sort_by(|a, b| (&a.table, &a.key).cmp(&(&b.table, &b.key)));
+        Batch {
+            actions: self.actions,
+            faults: self.faults,
+            images,
+            truncated: self.truncated,
+        }
+    }
+}
+
+/// Postgres stores no NUL character; `json` and bytes outside the database may hold one.
+fn storable(mut action: Action) -> Action {
+    let texts = [
+        &mut action.project_id,
+        &mut action.user_id,
+        &mut action.request_id,
+        &mut action.action_details,
+        &mut action.status,
+        &mut action.environment,
+        &mut action.cost_usd,
+    ];
+    texts.into_iter().flatten().for_each(replace_nul);
+    replace_nul(&mut action.action_type);
+    action.reference_ids.iter_mut().for_each(replace_nul_in);
+    action.data.values_mut().for_each(replace_nul_in);
+    action
+}
+
+fn replace_nul(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{FFFD}");
+    }
+}
+
+fn replace_nul_in(value: &mut Value) {
+    match value {
+        Value::String(text) => replace_nul(text),
+        Value::Array(items) => items.iter_mut().for_each(replace_nul_in),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains('\0')) {
+                *fields = std::mem::take(fields)
+                    .into_iter()
+                    .map(|(name, value)| (name.replace('\0', "\u{FFFD}"), value))
+                    .collect();
+            }
+            fields.values_mut().for_each(replace_nul_in);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_nul_character_reaches_the_database() {
+        let mut value = serde_json::json!({"a\0": ["x\0y", {"b": "\0"}], "c": 1});
+        replace_nul_in(&mut value);
+        assert_eq!(
+            value,
+            serde_json::json!({"a\u{FFFD}": ["x\u{FFFD}y", {"b": "\u{FFFD}"}], "c": 1})
+        );
+    }
+}

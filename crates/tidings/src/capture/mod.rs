@@ -1,0 +1,62 @@
+//! WAL ─► transactions ─► rules ─► actions ─► one commit ─► confirm.
+//!
+//! [`run`] keeps a [`session`] alive: it connects, captures until something breaks, lets go of the
+//! stream, and connects anew. Nothing in memory survives a session: every position is read from
+//! the progress row again.
+
+mod context;
+mod derive;
+mod fault;
+mod group;
+mod guard;
+mod lineage;
+mod session;
+mod writer;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use context::Context;
+pub use fault::Fault;
+pub use lineage::check as check_lineage;
+pub use session::try_lock;
+
+use crate::backoff::Backoff;
+use crate::failure::chain;
+
+/// How soon a fault that needs an operator is looked at again: what was mended resumes by itself.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// Captures until `stop`. Does not end by itself: every fault is retried, each at its own pace.
+pub async fn run(context: &Context, stop: &CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while !stop.is_cancelled() {
+        let Err(fault) = session::live(context, stop, &mut backoff).await else {
+            continue;
+        };
+        let text = chain(&fault);
+        let pause = match &fault {
+            Fault::Passing(_) => {
+                let pause = backoff.next(rand::random());
+                tracing::warn!(
+                    error = text,
+                    retry.pause_ms = pause.as_millis() as u64,
+                    "capture lost its connection"
+                );
+                pause
+            }
+            Fault::Operator(_) => {
+                tracing::error!(error = text, "capture is stopped until this is mended");
+                session::say_stopped(context, &text).await;
+                RECHECK
+            }
+        };
+        context.health.capture.down(&text);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

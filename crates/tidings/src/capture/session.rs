@@ -1,0 +1,271 @@
+//! One life of the replication connection, from connecting to letting go.
+
+use std::time::Duration;
+
+use activity::Lsn;
+use store::catalog::{self, Server, Slot};
+use store::commit::Batch;
+use store::progress::{self, Lineage, Progress};
+use store::{Purpose, Session};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start};
+
+use super::group::Group;
+use super::guard::Guard;
+use super::writer::Writer;
+use super::{Context, Fault, lineage};
+use crate::backoff::Backoff;
+
+/// Events between the socket and the writer.
+const EVENTS_MAX: usize = 16;
+/// Where a large transaction is cut.
+const PART_CHANGES_MAX: usize = 4096;
+const PART_BYTES_MAX: usize = 4 << 20;
+/// How often the catalog is compared with what rules need.
+const GUARD_PERIOD: Duration = Duration::from_secs(2);
+/// How often a standby asks whether it may take over.
+const STANDBY_PERIOD: Duration = Duration::from_millis(500);
+
+/// Captures until `stop` (then the answer is `Ok`) or until something breaks.
+///
+/// The writer is connected first: the stream lives only while the writer can commit.
+pub async fn live(
+    context: &Context,
+    stop: &CancellationToken,
+    backoff: &mut Backoff,
+) -> Result<(), Fault> {
+    let settings = &context.settings;
+    let session = Session::open(&context.target, &settings.database.schema, Purpose::Write).await?;
+    let mut connection = Connection::open(&context.target).await?;
+    if !stand_by(context, &mut connection, stop).await? {
+        return Ok(());
+    }
+    let server = catalog::server(&session).await?;
+    let guard = Guard::establish(
+        &session,
+        &context.rules,
+        &settings.capture.publication,
+        server.version,
+    )
+    .await?;
+    check(context, &session, &server, &guard, &mut connection).await?;
+    let progress = progress::take_over(&session, connection.pid()).await?;
+    tracing::info!(
+        capture.epoch = progress.epoch, wal.lsn = %progress.end_lsn, capture.seq = %progress.seq,
+        "capture begins"
+    );
+    let start = start(context, &progress);
+    let writer = Writer::begin(context, session, guard, progress, server.next_xid).await?;
+    let (events, received) = mpsc::channel(EVENTS_MAX);
+    let (confirms, confirmed) = watch::channel(Confirm::default());
+    let stream_stop = CancellationToken::new();
+    let stream = connection.stream(&start).await?;
+    let stream = tokio::spawn(stream.run(events, confirmed, stream_stop.clone()));
+    let mut stream = AbortOnDropHandle::new(stream);
+    context.health.capture.up();
+    backoff.reset();
+    let writer = tokio::select! {
+        biased;
+        writer = write(writer, received, &confirms, stop) => writer?,
+        ended = &mut stream => return Err(ended_early(ended)),
+    };
+    let Some(writer) = writer else {
+        // The stream ended and closed the channel: its error says why.
+        return Err(ended_early(stream.await));
+    };
+    stream_stop.cancel();
+    let ended = stream
+        .await
+        .map_err(|error| Fault::Passing(error.to_string()))??;
+    writer.stop(ended.confirmed).await?;
+    tracing::info!(wal.confirmed = %ended.confirmed, "capture stopped");
+    Ok(())
+}
+
+/// The loop: gather, commit, confirm. Gives the writer back on `stop`; `None` where the stream ended.
+async fn write<'a>(
+    mut writer: Writer<'a>,
+    mut received: mpsc::Receiver<Event>,
+    confirms: &watch::Sender<Confirm>,
+    stop: &CancellationToken,
+) -> Result<Option<Writer<'a>>, Fault> {
+    let mut guard = tokio::time::interval(GUARD_PERIOD);
+    guard.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Some(writer)),
+            _ = guard.tick() => {
+                writer.check().await?;
+                continue;
+            }
+            event = received.recv() => event,
+        };
+        let Some(event) = event else {
+            return Ok(None);
+        };
+        let mut group = Group::default();
+        group.push(event);
+        while !group.is_full()
+            && let Ok(event) = received.try_recv()
+        {
+            group.push(event);
+        }
+        if let Some(confirm) = writer.commit(group).await? {
+            confirms.send_replace(confirm);
+        }
+    }
+}
+
+fn ended_early(ended: Result<Result<Ended, wal::Error>, tokio::task::JoinError>) -> Fault {
+    match ended {
+        Ok(Ok(_)) => Fault::Passing("the stream was let go".to_owned()),
+        Ok(Err(error)) => error.into(),
+        Err(error) => Fault::Passing(error.to_string()),
+    }
+}
+
+/// Waits until this is the one sidecar of the slot. False where `stop` came first.
+async fn stand_by(
+    context: &Context,
+    connection: &mut Connection,
+    stop: &CancellationToken,
+) -> Result<bool, Fault> {
+    let slot = &context.settings.capture.slot;
+    let mut waiting = false;
+    loop {
+        if try_lock(connection, slot).await? {
+            if waiting {
+                connection.query("set application_name = 'tidings'").await?;
+                tracing::info!("standby takes over");
+            }
+            return Ok(true);
+        }
+        if !waiting {
+            waiting = true;
+            connection
+                .query("set application_name = 'tidings standby'")
+                .await?;
+            context.health.capture.stand_by();
+            tracing::info!("another sidecar reads slot {slot}: standing by");
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(false),
+            () = tokio::time::sleep(STANDBY_PERIOD) => {}
+        }
+    }
+}
+
+/// Tries to become the one sidecar of a slot: an advisory lock that lives as long as the connection.
+pub async fn try_lock(connection: &mut Connection, slot: &str) -> Result<bool, wal::Error> {
+    let slot = store::quote_literal(slot);
+    let sql =
+        format!("select pg_try_advisory_lock(hashtextextended('tidings capture ' || {slot}, 0))");
+    let rows = connection.query(&sql).await?;
+    Ok(rows.first().and_then(|row| row.first()) == Some(&Some("t".to_owned())))
+}
+
+/// Whether the stored positions may be used on this connection.
+async fn check(
+    context: &Context,
+    session: &Session,
+    server: &Server,
+    guard: &Guard,
+    connection: &mut Connection,
+) -> Result<(), Fault> {
+    let name = &context.settings.capture.slot;
+    let stored = progress::read(session).await?;
+    let stored = stored.ok_or_else(|| {
+        Fault::Operator("the progress row is missing: run `tidings setup`".to_owned())
+    })?;
+    let identity = connection.identify_system().await?;
+    let found = Lineage {
+        system_id: identity.system_id,
+        timeline: identity.timeline,
+        publication_oid: guard.publication_oid(),
+    };
+    lineage::check(
+        &stored.lineage,
+        &found,
+        &context.settings.capture.publication,
+    )
+    .map_err(Fault::Operator)?;
+    let slot = catalog::slot(session, name).await?;
+    positions(name, &stored, slot.as_ref(), server.flush_lsn).map_err(Fault::Operator)
+}
+
+/// Whether slot and stored positions can belong together. A position that the server has not
+/// reached, once sent to it, would skip everything until there without a word.
+fn positions(
+    name: &str,
+    stored: &Progress,
+    slot: Option<&Slot>,
+    flushed: Option<Lsn>,
+) -> Result<(), String> {
+    let renew = "`tidings setup --new-slot` makes a new one and goes on from now";
+    let Some(slot) = slot else {
+        return Err(format!(
+            "replication slot {name} does not exist: it was dropped. {renew}"
+        ));
+    };
+    if slot.wal_status.as_deref() == Some("lost") {
+        return Err(format!(
+            "replication slot {name} is lost: the server removed WAL that it still needed \
+             (max_slot_wal_keep_size). {renew}"
+        ));
+    }
+    if flushed.is_some_and(|flushed| stored.end_lsn > flushed) {
+        return Err(format!(
+            "progress is at {}, but the server's WAL ends before that: this is a restored backup or \
+             another server. {renew}",
+            stored.end_lsn
+        ));
+    }
+    match slot.confirmed {
+        Some(confirmed) if confirmed > stored.confirm_limit => Err(format!(
+            "replication slot {name} was moved by somebody else to {confirmed}; we confirmed nothing past \
+             {}. What lies between is not observed. {renew}",
+            stored.confirm_limit
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn start(context: &Context, progress: &Progress) -> Start {
+    Start {
+        slot: context.settings.capture.slot.clone(),
+        publication: context.settings.capture.publication.clone(),
+        from: progress.end_lsn,
+        resume: Resume {
+            commit_lsn: progress.commit_lsn,
+            half: progress
+                .half
+                .as_ref()
+                .map(|half| (half.commit_lsn, half.position)),
+        },
+        limits: Limits {
+            changes: PART_CHANGES_MAX,
+            bytes: PART_BYTES_MAX,
+        },
+    }
+}
+
+/// Leaves the reason where `status` reads it. Best effort: the database may be what is wrong.
+pub async fn say_stopped(context: &Context, reason: &str) {
+    let schema = &context.settings.database.schema;
+    let Ok(session) = Session::open(&context.target, schema, Purpose::Admin).await else {
+        return;
+    };
+    if let Err(error) = progress::stopped(&session, reason).await {
+        tracing::debug!(%error, "the reason could not be stored");
+    }
+}
+
+pub fn count(batch: &Batch) {
+    metrics::counter!("tidings_actions_total").increment(batch.actions.len() as u64);
+    metrics::counter!("tidings_quarantined_total").increment(batch.faults.len() as u64);
+    metrics::counter!("tidings_commits_total").increment(1);
+}

@@ -1,0 +1,282 @@
+//! The one writer: turns a commit group into one commit, and says what may be confirmed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use activity::{Lsn, Part, Seq};
+use rules::{Images, Loaded, PackSource, Rules};
+use store::actions_table::ActionsTable;
+use store::commit::{self, Batch, Fence, Reached};
+use store::images::{self, ImageTables};
+use store::partitions;
+use store::progress::{self, Half, Progress};
+use store::{Error, Remedy, Session};
+use wal::Confirm;
+
+use super::derive::{Deriver, Gathered};
+use super::group::Group;
+use super::guard::Guard;
+use super::{Context, Fault};
+
+/// Groups from this many changes on are derived without holding up the other tasks of the thread.
+const BLOCKING_CHANGES: usize = 256;
+/// The pause before a refused commit is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+pub struct Writer<'a> {
+    context: &'a Context,
+    session: Session,
+    guard: Guard,
+    table: ActionsTable,
+    image_tables: ImageTables,
+    /// As the database has it.
+    progress: Progress,
+    /// Those that a half-done transaction is finished under.
+    half_rules: Option<Rules>,
+    /// Of the transaction under way.
+    next_ordinal: u32,
+    /// A recent 64-bit transaction id.
+    xid: u64,
+    /// The last seq that has a partition.
+    covered: Seq,
+    /// What the stream must show before anything is confirmed: the end of our last commit.
+    gate: Lsn,
+}
+
+impl<'a> Writer<'a> {
+    pub async fn begin(
+        context: &'a Context,
+        session: Session,
+        guard: Guard,
+        progress: Progress,
+        xid: u64,
+    ) -> Result<Self, Fault> {
+        let table =
+            ActionsTable::describe(&session, &context.settings.capture.actions_table).await?;
+        let image_tables = images::tables(&session, guard.tables()).await?;
+        let half_rules = progress
+            .half
+            .as_ref()
+            .map(|half| half_rules(half))
+            .transpose()?;
+        let next_ordinal = progress.half.as_ref().map_or(0, |half| half.next_ordinal);
+        let gate = commit::gate(&session).await?;
+        Ok(Self {
+            context,
+            session,
+            guard,
+            table,
+            image_tables,
+            progress,
+            half_rules,
+            next_ordinal,
+            xid,
+            covered: Seq::ZERO,
+            gate,
+        })
+    }
+
+    /// Compares the catalog with what this session began with.
+    pub async fn check(&self) -> Result<(), Fault> {
+        self.guard.check(&self.session).await
+    }
+
+    /// Commits a group. Returns what may be confirmed now, where that is anything.
+    pub async fn commit(&mut self, group: Group) -> Result<Option<Confirm>, Fault> {
+        let confirmable = group.confirmable();
+        if !group.parts.is_empty() {
+            let images = self.load_images(&group.parts).await?;
+            let batch = self.derive(&group, images);
+            // A transaction that means nothing to us costs no write: it is passed like a mark.
+            if !batch.is_empty() {
+                self.write(&group, confirmable, &batch).await?;
+            }
+        }
+        let Some(position) = confirmable else {
+            return Ok(None);
+        };
+        if position > self.progress.confirm_limit {
+            self.lease(position).await?;
+        }
+        Ok(Some(Confirm {
+            position,
+            gate: self.gate,
+        }))
+    }
+
+    /// A clean stop: keeps the exact position, so that a slot moved meanwhile is noticed.
+    pub async fn stop(self, confirmed: Lsn) -> Result<(), Fault> {
+        Ok(progress::stop(&self.session, self.progress.epoch, confirmed).await?)
+    }
+
+    fn rules(&self, part: &Part) -> &Rules {
+        let half = self
+            .progress
+            .half
+            .as_ref()
+            .filter(|h| h.commit_lsn == part.begin.commit_lsn);
+        match (half, &self.half_rules) {
+            (Some(_), Some(rules)) => rules,
+            _ => &self.context.rules,
+        }
+    }
+
+    async fn load_images(&self, parts: &[Part]) -> Result<Images, Fault> {
+        let mut keys = BTreeSet::new();
+        for part in parts {
+            keys.extend(self.rules(part).needs(part, &self.guard.keys));
+        }
+        let stored = images::load(&self.session, &self.image_tables, &keys).await?;
+        let mut images = Images::default();
+        for (table, key) in keys {
+            images.insert(table, key, Loaded::Absent);
+        }
+        for (table, key, row) in stored {
+            let image = serde_json::from_str(&row).map_err(|error| {
+                Fault::Operator(format!("image {key} of table {table}: {error}"))
+            })?;
+            images.insert(table, key, Loaded::Known(image));
+        }
+        Ok(images)
+    }
+
+    fn derive(&mut self, group: &Group, mut images: Images) -> Batch {
+        let mut derive = || {
+            let mut gathered = Gathered::default();
+            for part in &group.parts {
+                if part.first {
+                    self.next_ordinal = 0;
+                }
+                self.xid = part.begin.xid.widen(self.xid);
+                let deriver = Deriver {
+                    rules: self.rules(part),
+                    keys: &self.guard.keys,
+                    system_id: &self.progress.lineage.system_id,
+                };
+                let mut ordinal = self.next_ordinal;
+                deriver.part(part, self.xid, &mut ordinal, &mut images, &mut gathered);
+                self.next_ordinal = ordinal;
+            }
+            gathered.batch()
+        };
+        if group.changes() < BLOCKING_CHANGES {
+            derive()
+        } else {
+            tokio::task::block_in_place(derive)
+        }
+    }
+
+    async fn write(
+        &mut self,
+        group: &Group,
+        confirmable: Option<Lsn>,
+        batch: &Batch,
+    ) -> Result<(), Fault> {
+        let reached = self.reached(group, confirmable);
+        let last = Seq::new(self.progress.seq.get() + batch.actions.len() as i64);
+        if last > self.covered {
+            self.covered = partitions::cover_actions(&self.session, last).await?;
+        }
+        self.gate = self.commit_patiently(&reached, batch).await?;
+        self.progress.seq = last;
+        self.progress.commit_lsn = reached.commit_lsn;
+        self.progress.end_lsn = reached.end_lsn;
+        self.progress.confirm_limit = self.progress.confirm_limit.max(reached.confirm_limit);
+        self.progress.half = reached.half;
+        if self.progress.half.is_none() {
+            self.half_rules = None;
+        }
+        if !batch.actions.is_empty() {
+            self.context.appended.notify_one();
+        }
+        super::session::count(batch);
+        Ok(())
+    }
+
+    /// Where progress stands once the group is in.
+    fn reached(&self, group: &Group, confirmable: Option<Lsn>) -> Reached {
+        let whole = group
+            .parts
+            .iter()
+            .rev()
+            .find_map(|p| p.end.map(|end| (p.begin.commit_lsn, end)));
+        let (commit_lsn, end_lsn) =
+            whole.unwrap_or((self.progress.commit_lsn, self.progress.end_lsn));
+        let lease = self.context.settings.capture.confirm_lease.as_u64();
+        let half = group
+            .parts
+            .last()
+            .filter(|part| part.end.is_none())
+            .and_then(|part| {
+                Some(Half {
+                    commit_lsn: part.begin.commit_lsn,
+                    position: part.changes.last()?.position,
+                    next_ordinal: self.next_ordinal,
+                    packs: serde_json::to_value(self.rules(part).sources()).ok()?,
+                })
+            });
+        Reached {
+            commit_lsn,
+            end_lsn,
+            confirm_limit: confirmable.unwrap_or(end_lsn).plus(lease),
+            half,
+        }
+    }
+
+    /// Tries until the patience is over: then the stream must be let go of.
+    async fn commit_patiently(&mut self, reached: &Reached, batch: &Batch) -> Result<Lsn, Fault> {
+        let patience = self.context.settings.capture.commit_patience;
+        let began = Instant::now();
+        let fence = Fence {
+            epoch: self.progress.epoch,
+            seq: self.progress.seq,
+        };
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            let commit = commit::commit(
+                &mut self.session,
+                &self.table,
+                &mut self.image_tables,
+                fence,
+                reached,
+                batch,
+            );
+            let refused = match tokio::time::timeout(left, commit).await {
+                Ok(Ok(gate)) => return Ok(gate),
+                Ok(Err(error)) if error.remedy() == Remedy::Again => error,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Error::TimedOut(patience.as_secs()).into()),
+            };
+            if began.elapsed() + RETRY_PAUSE >= patience {
+                return Err(Fault::Passing(format!(
+                    "a commit was refused for {} s: {refused}",
+                    patience.as_secs()
+                )));
+            }
+            tracing::debug!(error = %refused, "a commit is tried again");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Raises the limit for confirming other tables' WAL: at most one small write for each lease.
+    async fn lease(&mut self, position: Lsn) -> Result<(), Fault> {
+        let limit = position.plus(self.context.settings.capture.confirm_lease.as_u64());
+        progress::lease(&self.session, self.progress.epoch, limit).await?;
+        self.progress.confirm_limit = limit;
+        self.gate = commit::gate(&self.session).await?;
+        Ok(())
+    }
+}
+
+/// The packs that were in force when the transaction's first part was committed.
+fn half_rules(half: &Half) -> Result<Rules, Fault> {
+    let refuse = |problem: String| {
+        Fault::Operator(format!(
+            "a transaction is committed in part under rule packs that do not compile any more: {problem}. \
+             Run the version of tidings that began it until it is through"
+        ))
+    };
+    let sources: Vec<PackSource> =
+        serde_json::from_value(half.packs.clone()).map_err(|error| refuse(error.to_string()))?;
+    Rules::compile(&sources).map_err(|problems| refuse(problems.to_string()))
+}

@@ -1,0 +1,140 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tells what happens in your database: readable activity, exactly once, and signed webhooks.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true, propagate_version = true)]
+pub struct Cli {
+    /// The settings file; without it ./tidings.toml, then /etc/tidings/tidings.toml.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the schema, the publication, the slot, the table of actions and the grants.
+    Setup(Setup),
+    /// Run the sidecar.
+    Run(Run),
+    /// Tell how capture and delivery stand; reads Postgres alone.
+    Status(Status),
+    /// Work with rule packs.
+    #[command(subcommand)]
+    Rules(Rules),
+    /// Work with webhook endpoints.
+    #[command(subcommand)]
+    Endpoints(Endpoints),
+    /// Show it working, on a Postgres, a worker and a receiver of its own.
+    #[cfg(feature = "demo")]
+    Demo(Demo),
+    /// Take away the slot, the publication and the sidecar's schema; never the table of actions.
+    Uninstall(Uninstall),
+}
+
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// Print the SQL that psql can run instead, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace the slot and go on from now: for a slot or publication that was lost. What was
+    /// committed since the last confirmed position is not observed.
+    #[arg(long)]
+    pub new_slot: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What this process does.
+    #[arg(long, value_delimiter = ',', default_value = "capture,deliver,api")]
+    pub roles: Vec<Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Capture,
+    Deliver,
+    Api,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rules {
+    /// Compile packs and tell every mistake in them.
+    Check {
+        /// Files, or names of built-in packs.
+        #[arg(required = true)]
+        packs: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Endpoints {
+    /// Add an endpoint and print its id and secret, once.
+    Add(AddEndpoint),
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an endpoint with what is parked for it.
+    Remove { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct AddEndpoint {
+    #[arg(long)]
+    pub name: String,
+    #[arg(long)]
+    pub url: String,
+    /// whsec_…; made where it is not given.
+    #[arg(long)]
+    pub secret: Option<String>,
+    /// Action types, with a trailing * if wanted; without it all.
+    #[arg(long, value_delimiter = ',')]
+    pub types: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub projects: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub environments: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub statuses: Vec<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// For how long; 0 runs until it is stopped.
+    #[arg(long, default_value_t = 30)]
+    pub seconds: u64,
+    /// Print the worker's tables as DDL and exit.
+    #[arg(long)]
+    pub schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// Do it without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,54 @@
+//! The commands, one a file. Each loads the settings it needs and says what it did.
+
+#[cfg(feature = "demo")]
+mod demo;
+mod endpoints;
+mod rules;
+mod run;
+mod setup;
+mod status;
+mod uninstall;
+
+use crate::Failure;
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+pub async fn execute(cli: Cli) -> Result<(), Failure> {
+    let settings = || Settings::load(cli.config.as_deref()).map_err(Failure::Settings);
+    match cli.command {
+        Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
+        Command::Run(arguments) => run::run(settings()?, &arguments).await,
+        Command::Status(arguments) => status::status(&settings()?, &arguments).await,
+        Command::Rules(arguments) => rules::rules(&arguments),
+        Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::demo(&arguments).await,
+        Command::Uninstall(arguments) => uninstall::uninstall(&settings()?, &arguments).await,
+    }
+}
+
+/// A session of the run role, or the answer to what stands in its way.
+async fn session(settings: &Settings) -> Result<store::Session, Failure> {
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let schema = &settings.database.schema;
+    Ok(store::Session::open(&target, schema, store::Purpose::Admin).await?)
+}
+
+/// The same, where the sidecar's schema must be there already.
+async fn set_up_session(settings: &Settings) -> Result<store::Session, Failure> {
+    let mut session = session(settings).await?;
+    if !store::progress::exists(&session).await? {
+        if !store::catalog::schema_exists(&session, &settings.database.schema).await? {
+            return Err(not_set_up(settings));
+        }
+        store::migrate(&mut session).await?;
+    }
+    Ok(session)
+}
+
+fn not_set_up(settings: &Settings) -> Failure {
+    Failure::NotReady(format!(
+        "schema {} does not exist in this database: run `tidings setup` first",
+        store::quote_identifier(&settings.database.schema)
+    ))
+}

@@ -1,0 +1,218 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use api::{Health, Server};
+use store::progress::{self, Lineage};
+use store::{Purpose, Session, catalog};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wal::Connection;
+
+use crate::backoff::Backoff;
+use crate::cli::{Role, Run};
+use crate::settings::Settings;
+use crate::{Failure, capture, deliver, packs, telemetry};
+
+/// How long a stop may take before it is forced.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub async fn run(settings: Settings, arguments: &Run) -> Result<(), Failure> {
+    telemetry::start(&settings.log).map_err(Failure::Settings)?;
+    let stop = CancellationToken::new();
+    let signals = stop_on_signal(stop.clone())?;
+    let served = serve(settings, &arguments.roles, &stop).await;
+    signals.abort();
+    served
+}
+
+/// Composes the roles and runs them until `stop`. A role that ends before that ends the process.
+pub async fn serve(
+    settings: Settings,
+    roles: &[Role],
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let settings = Arc::new(settings);
+    let rules = Arc::new(packs::load(&settings)?);
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let server = match roles.contains(&Role::Api) {
+        true => Some(
+            Server::bind(settings.api.listen)
+                .await
+                .map_err(anyhow::Error::from)?,
+        ),
+        false => None,
+    };
+    let Some(mut session) = first_session(&settings, stop).await? else {
+        return Ok(());
+    };
+    prepare(&settings, &mut session).await?;
+    deliver::declare(&settings, &session).await?;
+    drop(session);
+
+    let health = Arc::new(Health::default());
+    let appended = Arc::new(Notify::new());
+    let mut tasks: JoinSet<Result<&'static str, Failure>> = JoinSet::new();
+    if let Some(server) = server {
+        tracing::info!(api.address = %settings.api.listen, "api listens");
+        let (health, stop) = (health.clone(), stop.clone());
+        tasks.spawn(async move {
+            server
+                .serve(health, stop)
+                .await
+                .map_err(anyhow::Error::from)?;
+            Ok("api")
+        });
+    }
+    if roles.contains(&Role::Capture) {
+        health.capture.starting();
+        let context = capture::Context {
+            settings: settings.clone(),
+            target: target.clone(),
+            rules,
+            health: health.clone(),
+            appended: appended.clone(),
+        };
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            capture::run(&context, &stop).await;
+            Ok("capture")
+        });
+    }
+    if roles.contains(&Role::Deliver) {
+        health.deliver.starting();
+        let context = deliver::Context {
+            settings,
+            target,
+            health,
+            appended,
+        };
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            deliver::run(&context, &stop).await?;
+            Ok("deliver")
+        });
+    }
+    supervise(tasks, stop).await
+}
+
+async fn supervise(
+    mut tasks: JoinSet<Result<&'static str, Failure>>,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(Ok(role)) if !stop.is_cancelled() => {
+                Err(Failure::Failed(anyhow!("{role} ended by itself")))
+            }
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(failure)) => Err(failure),
+            Err(error) => Err(Failure::Failed(anyhow!("a task died: {error}"))),
+        },
+    };
+    stop.cancel();
+    let drained = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!("the grace period is over: what is under way is cut off");
+    }
+    ended
+}
+
+/// The first session, however long the database takes to come up. `None` where `stop` came first.
+async fn first_session(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<Option<Session>, Failure> {
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let error = match Session::open(&target, &settings.database.schema, Purpose::Admin).await {
+            Ok(session) => return Ok(Some(session)),
+            Err(error) => error,
+        };
+        let fault = capture::Fault::from(error);
+        if matches!(fault, capture::Fault::Operator(_)) {
+            return Err(Failure::Failed(fault.into()));
+        }
+        let pause = backoff.next(rand::random());
+        tracing::warn!(error = %fault, retry.pause_ms = pause.as_millis() as u64, "no database yet");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Makes sure that setup has run, migrates, and begins progress where setup was done by hand.
+async fn prepare(settings: &Settings, session: &mut Session) -> Result<(), Failure> {
+    let server = catalog::server(session).await?;
+    if server.wal_level != "logical" {
+        return Err(Failure::NotReady(format!(
+            "wal_level is {}, but logical replication needs `logical`: run \
+             `alter system set wal_level = logical;` as a superuser and restart Postgres",
+            server.wal_level
+        )));
+    }
+    if !server.replication && !server.superuser {
+        return Err(Failure::NotReady(format!(
+            "role {0} lacks the REPLICATION attribute: run `alter role {0} replication;` as a superuser",
+            store::quote_identifier(&server.user)
+        )));
+    }
+    if !catalog::schema_exists(session, &settings.database.schema).await? {
+        return Err(super::not_set_up(settings));
+    }
+    store::migrate(session).await?;
+    if progress::read(session).await?.is_some() {
+        return Ok(());
+    }
+    let name = &settings.capture.publication;
+    let publication = catalog::publication(session, server.version, name).await?;
+    let slot = catalog::slot(session, &settings.capture.slot).await?;
+    let (Some(publication), Some(slot)) = (publication, slot) else {
+        return Err(Failure::NotReady(format!(
+            "publication {name} or replication slot {} does not exist: run `tidings setup` first",
+            settings.capture.slot
+        )));
+    };
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let mut connection = Connection::open(&target)
+        .await
+        .context("no replication connection")?;
+    let identity = connection
+        .identify_system()
+        .await
+        .map_err(anyhow::Error::from)?;
+    let lineage = Lineage {
+        system_id: identity.system_id,
+        timeline: identity.timeline,
+        publication_oid: publication.oid,
+    };
+    let at = slot.confirmed.unwrap_or_default();
+    Ok(progress::init(session, &settings.capture.slot, name, &lineage, at).await?)
+}
+
+/// SIGTERM and SIGINT stop in good order; the second one at once.
+fn stop_on_signal(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    Ok(tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                tracing::info!("stopping");
+                stop.cancel();
+            } else {
+                std::process::exit(1);
+            }
+        }
+    }))
+}

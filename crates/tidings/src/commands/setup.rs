@@ -1,0 +1,249 @@
+use std::time::Duration;
+
+use activity::Lsn;
+use anyhow::{Context, anyhow};
+use rules::Rules;
+use store::catalog::{self, OpenTransaction, Server};
+use store::progress::{self, Lineage, Progress};
+use store::setup::{Found, Step, StepKind, Wanted, WantedTable, plan};
+use store::{Purpose, Session};
+use wal::Connection;
+
+use crate::cli::Setup;
+use crate::settings::{Columns, Settings};
+use crate::{Failure, capture, packs};
+
+/// How often a slot creation that waits says whom it waits for.
+const WAIT_NOTICE: Duration = Duration::from_secs(2);
+
+pub async fn setup(settings: &Settings, arguments: &Setup) -> Result<(), Failure> {
+    let rules = packs::load(settings)?;
+    let admin = settings.database.admin().map_err(Failure::Settings)?;
+    let admin = Session::open(&admin, &settings.database.schema, Purpose::Admin).await?;
+    let wanted = wanted(settings, &rules)?;
+    let found = find(&admin, &wanted).await?;
+    let steps = plan(&wanted, &found)
+        .map_err(|obstacles| Failure::NotReady(listed("these stand in the way", &obstacles)))?;
+    if arguments.dry_run {
+        print!("{}", script(&steps));
+        return Ok(());
+    }
+    if let Some(role) = steps.iter().find(|step| step.kind == StepKind::Role) {
+        return Err(Failure::NotReady(format!(
+            "role {} does not exist. Setup makes no roles; run this as a superuser first:\n  {}",
+            wanted.role, role.sql
+        )));
+    }
+    admin
+        .batch_execute("set lock_timeout = '1s'")
+        .await
+        .map_err(store::Error::from)?;
+    let statements = steps.iter().filter(|step| step.kind == StepKind::Statement);
+    for step in statements {
+        println!("{}\n    {}", step.why, step.sql);
+        execute(&admin, step).await?;
+    }
+    let mut session = super::session(settings).await?;
+    store::migrate(&mut session).await?;
+    begin(settings, &session, arguments.new_slot).await?;
+    println!("setup is complete: `tidings run` can start");
+    Ok(())
+}
+
+async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
+    let server = catalog::server(admin).await?;
+    let tables: Vec<_> = wanted.tables.iter().map(|t| t.table.clone()).collect();
+    Ok(Found {
+        role: catalog::role(admin, &wanted.role).await?,
+        schema_exists: catalog::schema_exists(admin, &wanted.schema).await?,
+        actions_table_exists: catalog::table_exists(admin, &wanted.actions_table).await?,
+        tables: catalog::tables(admin, &tables).await?,
+        publication: catalog::publication(admin, server.version, &wanted.publication).await?,
+        slot: catalog::slot(admin, &wanted.slot).await?,
+        server,
+    })
+}
+
+fn wanted(settings: &Settings, rules: &Rules) -> Result<Wanted, Failure> {
+    let capture = &settings.capture;
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let table = |used: &rules::TableUse| WantedTable {
+        table: used.table.clone(),
+        columns: used.columns.iter().map(ToString::to_string).collect(),
+        listed: capture.columns_of(&used.table) == Columns::Listed,
+    };
+    Ok(Wanted {
+        schema: settings.database.schema.clone(),
+        slot: capture.slot.clone(),
+        publication: capture.publication.clone(),
+        role: target.user().to_owned(),
+        actions_table: capture.actions_table.clone(),
+        tables: rules.tables().map(table).collect(),
+    })
+}
+
+async fn execute(admin: &Session, step: &Step) -> Result<(), Failure> {
+    let Err(error) = admin
+        .batch_execute(&step.sql)
+        .await
+        .map_err(store::Error::from)
+    else {
+        return Ok(());
+    };
+    let sql = &step.sql;
+    Err(
+        match error
+            .sqlstate()
+            .map(|state| state.code().to_owned())
+            .as_deref()
+        {
+            Some("42501") => Failure::NotReady(format!(
+                "this role may not do that: {error}\nSet database.admin_url to the owner of the worker's \
+             tables, or have the owner run the output of `tidings setup --dry-run`. Refused:\n  {sql}"
+            )),
+            Some("55P03") => Failure::NotReady(format!(
+                "a table is locked by somebody else (a VACUUM, an index build, an open ALTER): run \
+             `tidings setup` again later. It waited for:\n  {sql}"
+            )),
+            _ => Failure::Failed(anyhow::Error::new(error).context(sql.clone())),
+        },
+    )
+}
+
+/// The slot and the progress row: from here on nothing is lost.
+async fn begin(settings: &Settings, session: &Session, new_slot: bool) -> Result<(), Failure> {
+    let slot = &settings.capture.slot;
+    let server = catalog::server(session).await?;
+    let target = settings.database.target().map_err(Failure::Settings)?;
+    let mut connection = Connection::open(&target).await.context(
+        "no replication connection; pg_hba.conf must let this role in, as for the database",
+    )?;
+    if !capture::try_lock(&mut connection, slot)
+        .await
+        .map_err(anyhow::Error::from)?
+    {
+        return match (progress::read(session).await?, new_slot) {
+            (Some(_), false) => Ok(()),
+            _ => Err(Failure::NotReady(
+                "a sidecar is running on this slot: stop it, then run setup again".to_owned(),
+            )),
+        };
+    }
+    let lineage = lineage(settings, session, &server, &mut connection).await?;
+    let existing = catalog::slot(session, slot).await?;
+    let progress = progress::read(session).await?;
+    if !new_slot
+        && let Some(progress) = &progress
+        && existing.is_some()
+    {
+        return same_lineage(progress, &lineage, settings);
+    }
+    if progress.is_some() && existing.is_none() && !new_slot {
+        return Err(Failure::NotReady(format!(
+            "replication slot {slot} is gone: what was committed since {} can not be observed any \
+             more. `tidings setup --new-slot` makes a new one and goes on from now",
+            progress.map(|p| p.end_lsn).unwrap_or_default()
+        )));
+    }
+    let at = match existing {
+        Some(existing) if !new_slot => existing.confirmed.unwrap_or_default(),
+        existing => {
+            if existing.is_some() {
+                session
+                    .execute("select pg_drop_replication_slot($1)", &[slot])
+                    .await
+                    .map_err(store::Error::from)?;
+            }
+            create_slot(&mut connection, session, slot, server.version).await?
+        }
+    };
+    if let Some(before) = progress {
+        println!("not observed: changes between {} and {at}", before.end_lsn);
+    }
+    let publication = &settings.capture.publication;
+    progress::init(session, slot, publication, &lineage, at).await?;
+    println!("replication slot {slot} is there; capture begins at {at}");
+    Ok(())
+}
+
+async fn lineage(
+    settings: &Settings,
+    session: &Session,
+    server: &Server,
+    connection: &mut Connection,
+) -> Result<Lineage, Failure> {
+    let identity = connection
+        .identify_system()
+        .await
+        .map_err(anyhow::Error::from)?;
+    let name = &settings.capture.publication;
+    let publication = catalog::publication(session, server.version, name).await?;
+    let publication =
+        publication.ok_or_else(|| anyhow!("publication {name} vanished while setup ran"))?;
+    Ok(Lineage {
+        system_id: identity.system_id,
+        timeline: identity.timeline,
+        publication_oid: publication.oid,
+    })
+}
+
+fn same_lineage(
+    progress: &Progress,
+    lineage: &Lineage,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    capture::check_lineage(&progress.lineage, lineage, &settings.capture.publication)
+        .map_err(Failure::NotReady)
+}
+
+/// Creates the slot, and says whom that waits for.
+async fn create_slot(
+    connection: &mut Connection,
+    session: &Session,
+    slot: &str,
+    version: u32,
+) -> Result<Lsn, Failure> {
+    let creation = connection.create_slot(slot, version >= 170_000);
+    tokio::pin!(creation);
+    loop {
+        tokio::select! {
+            created = &mut creation => {
+                return Ok(created.context("the replication slot")?);
+            }
+            () = tokio::time::sleep(WAIT_NOTICE) => {
+                for open in catalog::open_transactions(session).await? {
+                    println!("waiting for {}", describe(&open));
+                }
+            }
+        }
+    }
+}
+
+fn describe(open: &OpenTransaction) -> String {
+    match open.pid {
+        Some(pid) => format!(
+            "process {pid}: a transaction open for {} s ({})",
+            open.age_seconds, open.what
+        ),
+        None => format!("{}, prepared {} s ago", open.what, open.age_seconds),
+    }
+}
+
+fn script(steps: &[Step]) -> String {
+    if steps.is_empty() {
+        return "-- nothing to do\n".to_owned();
+    }
+    let lines = steps
+        .iter()
+        .map(|step| format!("-- {}\n{}\n", step.why, step.sql.replace("; ", ";\n")));
+    lines.collect()
+}
+
+fn listed(title: &str, lines: &[String]) -> String {
+    let mut text = format!("{title}:");
+    for line in lines {
+        text.push_str("\n  - ");
+        text.push_str(line);
+    }
+    text
+}

@@ -1,0 +1,125 @@
+//! One attempt: format, sign, send, and what it comes to.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use store::delivery::{AttemptRecord, AttemptResult};
+use webhook::{Attempt, Endpoint, Next, Notification, Outcome, Schedule, Sender};
+
+use super::lane::Job;
+
+/// What every attempt needs.
+#[derive(Clone)]
+pub struct Attempter {
+    pub sender: Sender,
+    pub schedule: Arc<Schedule>,
+    /// Whether `project_actions` has the column.
+    pub has_cost_usd: bool,
+}
+
+/// An attempt that is over.
+pub struct Done {
+    pub record: AttemptRecord,
+    /// The endpoint asked never to be called again.
+    pub disable: bool,
+}
+
+impl Attempter {
+    /// Cancel safe: dropping it aborts the request, and the attempt counts as never made.
+    pub async fn attempt(self, endpoint: Arc<Endpoint>, job: Job) -> Done {
+        let action = &job.action;
+        let body = Notification {
+            action_id: action.id.as_str(),
+            seq: action.seq,
+            action: &action.action,
+            created_at: action.created_at,
+            committed_at: action.committed_at,
+            has_cost_usd: self.has_cost_usd,
+        }
+        .full();
+        let at = Timestamp::now();
+        let attempt = self
+            .sender
+            .send(&endpoint, action.id.as_str(), at, body)
+            .await;
+        let now = Timestamp::now();
+        let next = webhook::next(
+            job.attempt,
+            &attempt.outcome,
+            &self.schedule,
+            now,
+            rand::random(),
+        );
+        let (result, disable) = match next {
+            Next::Delivered => (AttemptResult::Delivered, false),
+            Next::RetryAt(due) => (AttemptResult::Parked { due }, false),
+            Next::Dead => (AttemptResult::Dead, false),
+            Next::Disable => (AttemptResult::Dead, true),
+        };
+        tell(&endpoint, &job, &attempt, result, now);
+        Done {
+            record: record(&endpoint, &job, attempt, result, at),
+            disable,
+        }
+    }
+}
+
+fn record(
+    endpoint: &Endpoint,
+    job: &Job,
+    attempt: Attempt,
+    result: AttemptResult,
+    at: Timestamp,
+) -> AttemptRecord {
+    let status = attempt.outcome.status();
+    let (error, excerpt) = match attempt.outcome {
+        Outcome::Answered {
+            status, excerpt, ..
+        } => {
+            let error = (result != AttemptResult::Delivered).then(|| format!("status {status}"));
+            (error, Some(excerpt).filter(|text| !text.is_empty()))
+        }
+        Outcome::Failed { kind, detail } => (Some(format!("{kind}: {detail}")), None),
+    };
+    AttemptRecord {
+        at,
+        seq: job.action.seq,
+        endpoint_id: endpoint.id.clone(),
+        action_id: job.action.id,
+        attempt: i32::try_from(job.attempt).unwrap_or(i32::MAX),
+        result,
+        status,
+        latency_ms: attempt.latency.as_secs_f32() * 1000.0,
+        address: attempt.address.map(|address| address.to_string()),
+        error,
+        excerpt,
+    }
+}
+
+fn tell(endpoint: &Endpoint, job: &Job, attempt: &Attempt, result: AttemptResult, now: Timestamp) {
+    let delay = now.duration_since(job.action.committed_at);
+    let outcome = match result {
+        AttemptResult::Delivered => "delivered",
+        AttemptResult::Parked { .. } => "parked",
+        AttemptResult::Dead => "dead",
+    };
+    metrics::counter!("tidings_attempts_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("tidings_attempt_seconds").record(attempt.latency.as_secs_f64());
+    if result == AttemptResult::Delivered && job.attempt == 1 {
+        metrics::histogram!("tidings_delivery_delay_seconds").record(delay.as_secs_f64().max(0.0));
+    }
+    tracing::debug!(
+        endpoint.name, delivery.seq = %job.action.seq, delivery.attempt = job.attempt,
+        delivery.outcome = outcome, delivery.delay_ms = delay.as_millis() as i64, "attempt"
+    );
+    if let AttemptResult::Parked { .. } | AttemptResult::Dead = result {
+        let reason = match &attempt.outcome {
+            Outcome::Answered { status, .. } => format!("status {status}"),
+            Outcome::Failed { kind, .. } => kind.to_string(),
+        };
+        tracing::warn!(
+            endpoint.name, delivery.seq = %job.action.seq, delivery.attempt = job.attempt,
+            delivery.outcome = outcome, reason, "a delivery failed"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Action log ─► lanes, one per endpoint ─► signed POST ─► outcome ─► batch settle.
+//!
+//! [`run`] keeps a [`session`] alive. Everything that must survive is in the database: a session
+//! begins from cursors, parked rows and attempts, whatever the last one was doing.
+
+mod attempt;
+mod declare;
+mod dispatch;
+mod lane;
+mod session;
+mod settle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::Health;
+use connect::Target;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use webhook::{Schedule, Sender, SenderSettings};
+
+pub use declare::declare;
+
+use crate::Failure;
+use crate::backoff::Backoff;
+use crate::failure::chain;
+use crate::settings::Settings;
+
+/// What every session of delivery needs.
+pub struct Context {
+    pub settings: Arc<Settings>,
+    pub target: Target,
+    pub health: Arc<Health>,
+    /// Told by capture after each commit that appended actions.
+    pub appended: Arc<Notify>,
+}
+
+/// Delivers until `stop`. Does not end by itself but for settings that make no HTTP client.
+pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Failure> {
+    let webhooks = &context.settings.webhooks;
+    let sender = Sender::new(&SenderSettings {
+        timeout: webhooks.timeout,
+        allow_networks: webhooks.allow_networks.clone(),
+        user_agent: concat!("tidings/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+    .context("webhooks")
+    .map_err(Failure::Settings)?;
+    let schedule = Schedule::new(webhooks.retry_schedule.clone());
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while !stop.is_cancelled() {
+        let Err(error) = session::live(context, &sender, &schedule, stop, &mut backoff).await
+        else {
+            continue;
+        };
+        let pause = backoff.next(rand::random());
+        let text = chain(&error);
+        context.health.deliver.down(&text);
+        tracing::warn!(
+            error = text,
+            retry.pause_ms = pause.as_millis() as u64,
+            "delivery lost its connection"
+        );
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    Ok(())
+}

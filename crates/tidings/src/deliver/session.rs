@@ -1,0 +1,380 @@
+//! One life of the deliver loop, from taking shards to giving them up.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use activity::Seq;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use store::actions_table::ActionsTable;
+use store::endpoints::StoredEndpoint;
+use store::log::LoggedAction;
+use store::{Error, Purpose, Session, delivery, endpoints, log, partitions};
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use webhook::{Schedule, Sender};
+
+use super::Context;
+use super::attempt::{Attempter, Done};
+use super::dispatch::{Lanes, sendable};
+use super::lane::{Beginning, Job, Lane};
+use super::settle::{Owned, settlement};
+use crate::backoff::Backoff;
+
+/// The connection that holds the shards must answer within this; else others may own them by now.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long an outcome may wait for others before it is committed with them.
+const SETTLE_PERIOD: Duration = Duration::from_millis(25);
+/// Outcomes that are committed at once, without waiting for more.
+const SETTLE_COUNT: usize = 512;
+/// How often the log is looked at where nobody tells of a new action.
+const POLL_PERIOD: Duration = Duration::from_millis(250);
+/// How often endpoints, due retries and free shards are looked at.
+const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
+/// Actions read from the log at once.
+const READ_COUNT: i64 = 500;
+/// How long a stop waits for requests under way.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// What an action may wait past the timeout before its lane goes behind.
+const WAIT_SLACK: Duration = Duration::from_secs(5);
+
+/// Delivers until `stop` (then the answer is `Ok`) or until the database does not answer.
+pub async fn live(
+    context: &Context,
+    sender: &Sender,
+    schedule: &Schedule,
+    stop: &CancellationToken,
+    backoff: &mut Backoff,
+) -> Result<(), Error> {
+    let mut deliverer = Deliverer::begin(context, sender, schedule).await?;
+    context.health.deliver.up();
+    backoff.reset();
+    deliverer.run(stop).await
+}
+
+struct Deliverer<'a> {
+    context: &'a Context,
+    attempter: Attempter,
+    /// Holds the locks of the shards and settles.
+    session: Session,
+    /// Reads the log.
+    reader: Session,
+    owned: Owned,
+    lanes: Lanes,
+    /// Of the endpoints as they were last read.
+    revision: (i64, i64),
+    /// The last action that was offered to the lanes at the head.
+    head: Seq,
+    attempts: JoinSet<Done>,
+    /// Over, and not committed yet.
+    done: Vec<Done>,
+    /// Up to this day there are partitions for attempts.
+    covered: Date,
+}
+
+impl<'a> Deliverer<'a> {
+    async fn begin(
+        context: &'a Context,
+        sender: &Sender,
+        schedule: &Schedule,
+    ) -> Result<Self, Error> {
+        let schema = &context.settings.database.schema;
+        let session = Session::open(&context.target, schema, Purpose::Write).await?;
+        let reader = Session::open(&context.target, schema, Purpose::Write).await?;
+        let days = context.settings.webhooks.attempt_days;
+        let covered = partitions::cover_attempts(&session, Timestamp::now(), days).await?;
+        let table = ActionsTable::describe(&reader, &context.settings.capture.actions_table).await;
+        let mut deliverer = Self {
+            context,
+            attempter: Attempter {
+                sender: sender.clone(),
+                schedule: Arc::new(schedule.clone()),
+                has_cost_usd: table.is_ok_and(|table| table.has_cost_usd()),
+            },
+            session,
+            reader,
+            owned: Owned::default(),
+            lanes: Lanes::default(),
+            revision: (-1, -1),
+            head: Seq::ZERO,
+            attempts: JoinSet::new(),
+            done: Vec::new(),
+            covered,
+        };
+        deliverer.take_shards().await?;
+        Ok(deliverer)
+    }
+
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let (mut poll, mut upkeep) = (ticks(POLL_PERIOD), ticks(UPKEEP_PERIOD));
+        let mut settle = ticks(SETTLE_PERIOD);
+        loop {
+            self.start_attempts();
+            let full = self.done.len() >= SETTLE_COUNT;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.drain().await,
+                _ = upkeep.tick() => self.keep_up().await?,
+                _ = settle.tick(), if !full => self.settle().await?,
+                () = std::future::ready(()), if full => self.settle().await?,
+                Some(done) = self.attempts.join_next() => self.take(done),
+                () = self.context.appended.notified() => self.dispatch().await?,
+                _ = poll.tick() => self.dispatch().await?,
+            }
+        }
+    }
+
+    /// Starts attempts, lane by lane, as far as the limits allow.
+    fn start_attempts(&mut self) {
+        while self.attempts.len() < self.context.settings.webhooks.in_flight
+            && let Some((endpoint, job)) = self.lanes.next()
+        {
+            self.attempts
+                .spawn(self.attempter.clone().attempt(endpoint, job));
+        }
+    }
+
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(done) => {
+                let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
+                if let Some(lane) = self.lanes.get_mut(id) {
+                    lane.finished(attempt.unsigned_abs());
+                }
+                self.lanes.wake(id);
+                self.done.push(done);
+            }
+            // Its delivery stays unsettled, so a restart makes the attempt again.
+            Err(error) => tracing::error!(%error, "an attempt died"),
+        }
+    }
+
+    /// Offers what is new in the log to the lanes at the head, then reads for those behind.
+    async fn dispatch(&mut self) -> Result<(), Error> {
+        if self.lanes.at_head().next().is_none() {
+            self.head = self.head.max(log::head(&self.reader).await?);
+        }
+        loop {
+            let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
+            let (count, now) = (actions.len(), Instant::now());
+            for action in actions {
+                self.head = action.seq;
+                self.lanes.offer(&Arc::new(action), now);
+            }
+            self.start_attempts();
+            if count < READ_COUNT as usize {
+                break;
+            }
+        }
+        self.read_behind().await
+    }
+
+    /// Reads the log for the lanes that are behind, each from its own cursor.
+    async fn read_behind(&mut self) -> Result<(), Error> {
+        let wanting: Vec<(String, Seq)> = self
+            .lanes
+            .all()
+            .filter_map(|lane| Some((lane.endpoint.id.clone(), lane.wants_log()?)))
+            .collect();
+        for (id, cursor) in wanting {
+            let actions: Vec<Arc<LoggedAction>> =
+                answer(log::after(&self.reader, cursor, READ_COUNT / 4))
+                    .await?
+                    .into_iter()
+                    .map(Arc::new)
+                    .collect();
+            let read_to = actions.last().map_or(cursor, |action| action.seq);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.feed(&actions, read_to, self.head, Instant::now());
+            }
+            self.lanes.wake(&id);
+        }
+        Ok(())
+    }
+
+    /// Commits what is over, and how far the lanes have come.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let done = std::mem::take(&mut self.done);
+        let settlement = settlement(&self.lanes, &self.owned, self.head, done);
+        if settlement.is_empty() {
+            return Ok(());
+        }
+        answer(delivery::settle(&mut self.session, &settlement)).await?;
+        self.owned.stored(&settlement);
+        for record in &settlement.attempts {
+            if let Some(lane) = self.lanes.get_mut(&record.endpoint_id) {
+                lane.settled(record.seq, record.attempt.unsigned_abs());
+            }
+        }
+        for moved in &settlement.cursors {
+            if let Some(lane) = self.lanes.get_mut(&moved.endpoint_id) {
+                lane.cursor_stored(moved);
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        self.take_shards().await?;
+        self.read_endpoints().await?;
+        let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
+        let now = Instant::now();
+        self.lanes
+            .all_mut()
+            .for_each(|lane| lane.check_age(now, patience));
+        self.read_due().await?;
+        if Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered {
+            let days = self.context.settings.webhooks.attempt_days;
+            self.covered = partitions::cover_attempts(&self.reader, Timestamp::now(), days).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_shards(&mut self) -> Result<(), Error> {
+        let taken = answer(delivery::take_shards(&self.session, &self.owned.numbers())).await?;
+        if !taken.is_empty() {
+            tracing::info!(deliver.shards = taken.len(), "shards taken");
+            self.owned.take(taken);
+            self.revision = (-1, -1);
+            self.read_endpoints().await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the lanes to the endpoints as they are now.
+    async fn read_endpoints(&mut self) -> Result<(), Error> {
+        let revision = answer(endpoints::revision(&self.reader)).await?;
+        if revision == self.revision {
+            return Ok(());
+        }
+        let stored: Vec<StoredEndpoint> = endpoints::list(&self.reader)
+            .await?
+            .into_iter()
+            .filter(|endpoint| endpoint.enabled && self.owned.get(endpoint.shard).is_some())
+            .collect();
+        let known: HashSet<&str> = stored.iter().map(|endpoint| endpoint.id.as_str()).collect();
+        self.lanes.retain(|id| known.contains(id));
+        let new: Vec<&StoredEndpoint> = stored
+            .iter()
+            .filter(|e| self.lanes.get(&e.id).is_none())
+            .collect();
+        let cursors: Vec<(String, Seq)> = new
+            .iter()
+            .map(|endpoint| (endpoint.id.clone(), self.begins_after(endpoint)))
+            .collect();
+        let mut settled = answer(delivery::attempted_after(&self.reader, &cursors)).await?;
+        for endpoint in &stored {
+            let sendable = match sendable(endpoint) {
+                Ok(sendable) => Arc::new(sendable),
+                Err(error) => {
+                    tracing::error!(endpoint.name, %error, "an endpoint can not be used");
+                    continue;
+                }
+            };
+            if let Some(lane) = self.lanes.get_mut(&endpoint.id) {
+                lane.endpoint = sendable;
+                continue;
+            }
+            let cursor = self.begins_after(endpoint);
+            let beginning = Beginning {
+                cursor,
+                // The dispatcher does not go back: a lane that begins before it reads for itself.
+                behind: endpoint.behind || cursor < self.head,
+                settled: settled.remove(&endpoint.id).unwrap_or_default(),
+            };
+            let in_flight = self.context.settings.webhooks.endpoint_in_flight;
+            self.lanes
+                .insert(Lane::new(sendable, endpoint.shard, in_flight, beginning));
+        }
+        self.revision = revision;
+        Ok(())
+    }
+
+    /// Everything up to here is settled for this endpoint.
+    fn begins_after(&self, endpoint: &StoredEndpoint) -> Seq {
+        match self.owned.get(endpoint.shard) {
+            Some(shard) if !endpoint.behind => endpoint.cursor.max(shard.seq),
+            _ => endpoint.cursor,
+        }
+    }
+
+    /// Fetches due retries for the lanes that have room.
+    async fn read_due(&mut self) -> Result<(), Error> {
+        let roomy: Vec<&str> = self
+            .lanes
+            .all()
+            .filter(|lane| lane.room_for_retries() > 0)
+            .map(|lane| lane.endpoint.id.as_str())
+            .collect();
+        if roomy.is_empty() {
+            return Ok(());
+        }
+        let due = answer(delivery::due(&self.reader, &roomy, Timestamp::now(), 32)).await?;
+        let new: Vec<_> = due
+            .into_iter()
+            .filter(|p| {
+                self.lanes
+                    .get(&p.endpoint_id)
+                    .is_some_and(|l| !l.is_retrying(p.seq))
+            })
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let seqs: Vec<i64> = new.iter().map(|parked| parked.seq.get()).collect();
+        let actions: HashMap<Seq, Arc<LoggedAction>> = answer(log::of(&self.reader, &seqs))
+            .await?
+            .into_iter()
+            .map(|action| (action.seq, Arc::new(action)))
+            .collect();
+        for parked in new {
+            let Some(action) = actions.get(&parked.seq) else {
+                continue;
+            };
+            if let Some(lane) = self.lanes.get_mut(&parked.endpoint_id)
+                && lane.room_for_retries() > 0
+            {
+                lane.push_retry(Job {
+                    action: action.clone(),
+                    attempt: parked.attempts + 1,
+                });
+            }
+            self.lanes.wake(&parked.endpoint_id);
+        }
+        Ok(())
+    }
+
+    /// Waits a little for requests under way, and commits what they came to.
+    async fn drain(&mut self) -> Result<(), Error> {
+        let deadline = tokio::time::sleep(DRAIN_MAX);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut deadline => break,
+                done = self.attempts.join_next() => match done {
+                    Some(done) => self.take(done),
+                    None => break,
+                },
+            }
+        }
+        self.settle().await
+    }
+}
+
+/// The answer of the database, in time.
+async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER_MAX, query).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

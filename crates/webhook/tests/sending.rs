@@ -1,0 +1,340 @@
+//! One attempt against real sockets on loopback: every way a subscriber can answer, or not.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of #[test] functions"
+)]
+
+mod receiver;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use receiver::{Receiver, closed_port};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use webhook::{
+    Attempt, Endpoint, FailureKind, Filter, Outcome, RESPONSE_BYTES_MAX, RetryAfter, Secret,
+    Sender, SenderSettings, verify,
+};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const ID: &str = "---0PnSCW7---1L_QRhX_";
+const BODY: &[u8] = br#"{"type":"deployment"}"#;
+
+/// Long enough that only a test which means to runs into it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint {
+        id: "endpoint_1".to_owned(),
+        name: "ops".to_owned(),
+        url: url.parse().unwrap(),
+        secrets: vec![SECRET.parse().unwrap(), OTHER_SECRET.parse().unwrap()],
+        filter: Filter::default(),
+    }
+}
+
+fn sender(timeout: Duration, allow_networks: &[&str]) -> Sender {
+    let allow_networks = allow_networks.iter().map(|net| net.parse().unwrap());
+    let settings = SenderSettings {
+        timeout,
+        allow_networks: allow_networks.collect(),
+        user_agent: "tidings/0.1.0".to_owned(),
+    };
+    Sender::new(&settings).unwrap()
+}
+
+async fn send_by(sender: &Sender, url: &str) -> Attempt {
+    let body = Bytes::from_static(BODY);
+    sender
+        .send(&endpoint(url), ID, Timestamp::now(), body)
+        .await
+}
+
+async fn send(url: &str) -> Attempt {
+    send_by(&sender(PATIENCE, &["127.0.0.0/8"]), url).await
+}
+
+fn failure(attempt: &Attempt) -> (FailureKind, &str) {
+    match &attempt.outcome {
+        Outcome::Failed { kind, detail } => (*kind, detail),
+        Outcome::Answered { .. } => panic!("answered: {attempt:?}"),
+    }
+}
+
+fn answer(attempt: &Attempt) -> (u16, &str) {
+    match &attempt.outcome {
+        Outcome::Answered {
+            status, excerpt, ..
+        } => (*status, excerpt),
+        Outcome::Failed { .. } => panic!("failed: {attempt:?}"),
+    }
+}
+
+/// What an attempt comes to when the receiver answers with this.
+async fn answered(answer: &str) -> Attempt {
+    let receiver = Receiver::answering(answer).await;
+    send(&receiver.url("/hook")).await
+}
+
+#[tokio::test]
+async fn a_notification_arrives_whole_and_verifies_with_either_secret() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nthanks").await;
+    let attempt = send(&receiver.url("/hook?key=1")).await;
+    assert_eq!(answer(&attempt), (200, "thanks"));
+    assert_eq!(attempt.address, Some(receiver.address));
+
+    let request = receiver.request().await;
+    assert_eq!(request.line, "POST /hook?key=1 HTTP/1.1");
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("user-agent"), Some("tidings/0.1.0"));
+    assert_eq!(request.header("webhook-id"), Some(ID));
+    assert_eq!(request.header("accept-encoding"), None);
+    assert_eq!(request.body, BODY);
+    for secret in [SECRET, OTHER_SECRET] {
+        let secrets: [Secret; 1] = [secret.parse().unwrap()];
+        let verified = verify(
+            &secrets,
+            request.header("webhook-id"),
+            request.header("webhook-timestamp"),
+            request.header("webhook-signature"),
+            &request.body,
+            Timestamp::now(),
+        );
+        assert_eq!(verified, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn every_status_is_an_answer() {
+    for status in [204, 400, 410, 429, 500, 503] {
+        let text = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+        let text = if status == 204 {
+            text.replace("content-length: 0\r\n", "")
+        } else {
+            text
+        };
+        assert_eq!(answer(&answered(&text).await), (status, ""));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let location = elsewhere.url("/");
+    let text = format!("HTTP/1.1 307 X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(answer(&answered(&text).await), (307, ""));
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    for (value, expected) in [
+        ("120", Some(RetryAfter::Delay(Duration::from_secs(120)))),
+        (
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            Some(RetryAfter::At(Timestamp::from_second(784_111_777).unwrap())),
+        ),
+        ("later", None),
+    ] {
+        let text = format!("HTTP/1.1 503 X\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
+        let Outcome::Answered { retry_after, .. } = answered(&text).await.outcome else {
+            panic!("an answer");
+        };
+        assert_eq!(retry_after, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_and_the_status_counts() {
+    let receiver = Receiver::streaming("HTTP/1.1 200 OK\r\n\r\n", b"endless ").await;
+    let attempt = send(&receiver.url("/")).await;
+    let (status, excerpt) = answer(&attempt);
+    assert_eq!(status, 200);
+    assert!(excerpt.starts_with("endless endless") && excerpt.len() <= 1024);
+    let sent = receiver.streamed().await;
+    // What the sockets' buffers took beside what was read.
+    assert!(
+        sent < 64 << 20,
+        "{sent} bytes sent for {RESPONSE_BYTES_MAX}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_and_never_comes_does_not_hide_the_status() {
+    let receiver = Receiver::holding("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nso far").await;
+    let sender = sender(Duration::from_millis(300), &["127.0.0.0/8"]);
+    let attempt = send_by(&sender, &receiver.url("/")).await;
+    assert_eq!(answer(&attempt), (200, "so far"));
+    assert!(attempt.latency >= Duration::from_millis(250) && attempt.latency < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_does_not_hide_the_status() {
+    let attempt = answered("HTTP/1.1 500 X\r\ncontent-length: 100\r\n\r\nbroken").await;
+    assert_eq!(answer(&attempt), (500, "broken"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_is_a_timeout() {
+    let receiver = Receiver::holding("").await;
+    let sender = sender(Duration::from_millis(300), &["127.0.0.0/8"]);
+    let attempt = send_by(&sender, &receiver.url("/")).await;
+    assert_eq!(
+        failure(&attempt),
+        (FailureKind::Timeout, "no answer within 300ms")
+    );
+    assert!(attempt.latency < PATIENCE);
+    assert_eq!(attempt.address, None);
+}
+
+#[tokio::test]
+async fn headers_without_end_are_bounded() {
+    let receiver = Receiver::streaming("HTTP/1.1 200 OK\r\nx: ", b"aaaaaaaa").await;
+    assert_eq!(
+        failure(&send(&receiver.url("/")).await).0,
+        FailureKind::Closed
+    );
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_named() {
+    let url = format!("http://{}/", closed_port().await);
+    let attempt = send(&url).await;
+    let (kind, detail) = failure(&attempt);
+    assert_eq!(kind, FailureKind::Connect);
+    assert!(detail.contains("refused"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_or_speaks_no_http_is_closed() {
+    for text in ["", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 99"] {
+        let attempt = answered(text).await;
+        assert_eq!(failure(&attempt).0, FailureKind::Closed, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_where_none_is_spoken_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let speaking = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket
+            .write_all(b"220 mail.example ESMTP\r\n")
+            .await
+            .unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    assert_eq!(failure(&send(&url).await).0, FailureKind::Tls);
+    speaking.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_a_fault_of_dns() {
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    let attempt = send_by(&sender, "https://nobody.invalid/").await;
+    assert_eq!(failure(&attempt).0, FailureKind::Dns);
+}
+
+#[tokio::test]
+async fn the_guard_refuses_names_and_literal_addresses_before_a_connection() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let port = receiver.address.port();
+    let strict = sender(PATIENCE, &[]);
+    let metadata = sender(PATIENCE, &["0.0.0.0/0", "::/0"]);
+    for scheme in ["http", "https"] {
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "0x7f.1",
+            "2130706433",
+            "[::ffff:127.0.0.1]",
+            "0",
+        ] {
+            let attempt = send_by(&strict, &format!("{scheme}://{host}:{port}/")).await;
+            let (kind, detail) = failure(&attempt);
+            assert_eq!(
+                kind,
+                FailureKind::RefusedByGuard,
+                "{scheme} {host}: {detail}"
+            );
+            assert!(detail.contains("webhooks.allow_networks"), "{detail}");
+        }
+        let attempt = send_by(&metadata, &format!("{scheme}://169.254.169.254/latest/")).await;
+        assert_eq!(failure(&attempt).0, FailureKind::RefusedByGuard);
+    }
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn plain_http_to_a_public_address_is_refused() {
+    let attempt = send("http://93.184.216.34/").await;
+    let (kind, detail) = failure(&attempt);
+    assert_eq!(kind, FailureKind::RefusedByGuard);
+    assert!(detail.contains("use https"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_mapped_address_of_an_allowed_network_is_reached() {
+    let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
+    let port = receiver.address.port();
+    let attempt = send(&format!("http://[::ffff:127.0.0.1]:{port}/")).await;
+    assert_eq!(answer(&attempt).0, 204);
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    for _ in 0..3 {
+        assert_eq!(
+            answer(&send_by(&sender, &receiver.url("/")).await),
+            (200, "ok")
+        );
+    }
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn dropping_the_future_aborts_the_request() {
+    let receiver = Receiver::holding("").await;
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    let url = receiver.url("/");
+    let sending = tokio::spawn(async move { send_by(&sender, &url).await });
+    receiver.request().await;
+    let started = Instant::now();
+    sending.abort();
+    receiver.closed().await;
+    assert!(started.elapsed() < PATIENCE / 2);
+}
+
+#[tokio::test]
+async fn an_id_that_no_header_holds_and_a_missing_secret_are_failures() {
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    let address: SocketAddr = closed_port().await;
+    let mut endpoint = endpoint(&format!("http://{address}/"));
+    let body = Bytes::from_static(BODY);
+    let attempt = sender
+        .send(&endpoint, "a\nb", Timestamp::now(), body.clone())
+        .await;
+    assert_eq!(failure(&attempt).0, FailureKind::Request);
+    endpoint.secrets.clear();
+    let attempt = sender.send(&endpoint, ID, Timestamp::now(), body).await;
+    assert_eq!(failure(&attempt).0, FailureKind::Request);
+}
+
+#[tokio::test]
+async fn no_secret_and_no_path_shows_in_what_is_printed() {
+    let url = format!("http://{}/s3cret?key=s3cret", closed_port().await);
+    let attempt = send(&url).await;
+    let printed = format!("{:?} {attempt:?}", endpoint(&url));
+    assert!(
+        !printed.contains("s3cret") && !printed.contains("MfKQ"),
+        "{printed}"
+    );
+}

@@ -1,0 +1,255 @@
+//! A subscriber: an HTTP server on 127.0.0.1 that remembers every request and behaves as told.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Response, header, server::conn::http1};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use webhook::Secret;
+
+use crate::{Request, eventually};
+
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// What a receiver does with the requests to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Answers with this status and no body.
+    Status(u16),
+    /// Answers with this status, a while after the request.
+    Slow(u16, Duration),
+    /// Answers with this status and this Retry-After.
+    RetryAfter(u16, String),
+    /// Answers 302 to this place.
+    Redirect(String),
+    /// Reads the request and never answers.
+    Hang,
+    /// Answers 200 and a body that has no end.
+    Endless,
+    /// Has closed its port and every connection; see [`Receiver::refuse`].
+    Refuse,
+}
+
+/// Open as long as the value lives.
+#[derive(Debug)]
+pub struct Receiver {
+    address: SocketAddr,
+    state: Arc<State>,
+    server: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    secret: Secret,
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<Vec<Arc<Request>>>,
+}
+
+impl Receiver {
+    /// A receiver that answers 200, with a secret of its own.
+    pub async fn open() -> Self {
+        let secret = Secret::generate().expect("the system has randomness");
+        let behaviour = Mutex::new(Behaviour::Status(200));
+        let state = Arc::new(State {
+            secret,
+            behaviour,
+            requests: Mutex::default(),
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a port is free");
+        let address = listener
+            .local_addr()
+            .expect("a bound listener has an address");
+        let server = Some(tokio::spawn(serve(listener, Arc::clone(&state))));
+        Self {
+            address,
+            state,
+            server,
+        }
+    }
+
+    /// Where notifications are to go.
+    pub fn url(&self) -> String {
+        format!("http://{}/hooks", self.address)
+    }
+
+    pub fn secret(&self) -> &Secret {
+        &self.state.secret
+    }
+
+    /// From now on, also on connections that are open.
+    pub async fn behave(&mut self, behaviour: Behaviour) {
+        let refuse = behaviour == Behaviour::Refuse;
+        *lock(&self.state.behaviour) = behaviour;
+        match &self.server {
+            Some(server) if refuse => {
+                server.abort();
+                if let Some(server) = self.server.take() {
+                    // Its end is the end of the port and of every connection.
+                    let _ = server.await;
+                }
+            }
+            None if !refuse => {
+                let listener = TcpListener::bind(self.address).await;
+                let listener = listener.expect("the port is still free");
+                self.server = Some(tokio::spawn(serve(listener, Arc::clone(&self.state))));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Closes the port and every connection, until it is told to behave otherwise.
+    pub async fn refuse(&mut self) {
+        self.behave(Behaviour::Refuse).await;
+    }
+
+    /// Everything received so far, in order.
+    pub fn requests(&self) -> Vec<Arc<Request>> {
+        lock(&self.state.requests).clone()
+    }
+
+    /// How often each webhook-id was accepted.
+    pub fn accepted(&self) -> BTreeMap<String, usize> {
+        let mut ids = BTreeMap::new();
+        for request in lock(&self.state.requests)
+            .iter()
+            .filter(|request| request.accepted)
+        {
+            *ids.entry(request.id().to_owned()).or_default() += 1;
+        }
+        ids
+    }
+
+    /// Waits until this many different notifications were accepted.
+    pub async fn until(&self, count: usize) {
+        let fact = format!("{} accepted {count} notifications", self.url());
+        eventually(&fact, async || self.accepted().len() >= count).await;
+    }
+
+    /// Waits until this many requests arrived, whatever was answered.
+    pub async fn until_requested(&self, count: usize) {
+        let fact = format!("{} got {count} requests", self.url());
+        eventually(&fact, async || lock(&self.state.requests).len() >= count).await;
+    }
+
+    /// Panics unless every request so far was signed with the receiver's secret.
+    #[track_caller]
+    pub fn assert_verified(&self) {
+        for request in self.requests() {
+            assert_eq!(request.verified, Ok(()), "webhook-id {}", request.id());
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    // Dropped with this task, and the connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((socket, _)) = listener.accept() => {
+                let state = Arc::clone(&state);
+                let service = service_fn(move |request| answer(request, Arc::clone(&state)));
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+                connections.spawn(async move {
+                    // Clients come and go as they like.
+                    let _ = connection.await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+async fn answer(
+    request: hyper::Request<Incoming>,
+    state: Arc<State>,
+) -> Result<Response<Body>, hyper::http::Error> {
+    let behaviour = lock(&state.behaviour).clone();
+    let accepted = match behaviour {
+        Behaviour::Status(code) | Behaviour::Slow(code, _) | Behaviour::RetryAfter(code, _) => {
+            (200..300).contains(&code)
+        }
+        Behaviour::Endless => true,
+        Behaviour::Redirect(_) | Behaviour::Hang | Behaviour::Refuse => false,
+    };
+    record(request, &state, accepted).await;
+    let empty = || Empty::new().boxed_unsync();
+    match behaviour {
+        Behaviour::Status(code) => Response::builder().status(code).body(empty()),
+        Behaviour::Slow(code, delay) => {
+            tokio::time::sleep(delay).await;
+            Response::builder().status(code).body(empty())
+        }
+        Behaviour::RetryAfter(code, value) => {
+            let response = Response::builder()
+                .status(code)
+                .header(header::RETRY_AFTER, value);
+            response.body(empty())
+        }
+        Behaviour::Redirect(place) => Response::builder()
+            .status(302)
+            .header(header::LOCATION, place)
+            .body(empty()),
+        Behaviour::Endless => Response::builder().body(endless()),
+        Behaviour::Hang | Behaviour::Refuse => std::future::pending().await,
+    }
+}
+
+/// Keeps the request; one that breaks off before its end leaves no trace.
+async fn record(request: hyper::Request<Incoming>, state: &State, accepted: bool) {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        return;
+    };
+    let body = body.to_bytes();
+    let header = |name: &str| head.headers.get(name)?.to_str().ok();
+    let secrets = std::slice::from_ref(&state.secret);
+    let [id, timestamp, signature] =
+        ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
+    let time = Timestamp::now();
+    let verified = webhook::verify(secrets, id, timestamp, signature, &body, time);
+    let request = Request {
+        at: Instant::now(),
+        time,
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        headers: head.headers,
+        body,
+        verified,
+        accepted,
+    };
+    lock(&state.requests).push(Arc::new(request));
+}
+
+fn endless() -> Body {
+    const CHUNK: Bytes = Bytes::from_static(&[b'x'; 1 << 16]);
+    let chunks = stream::repeat_with(|| Ok(Frame::data(CHUNK)));
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
+}
