@@ -56,7 +56,8 @@ pub(crate) struct Keepalive {
     pub(crate) count: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Not `Debug`: it may hold a password while a URL is read.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Parameters {
     pub(crate) ssl_mode: Option<SslMode>,
     pub(crate) ssl_root: Option<Roots>,

@@ -18,6 +18,27 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What processes without a postmaster get to leave by themselves.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// `pg_ctl stop -m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// Waits for every client to leave.
+    Smart,
+    /// Ends the sessions, and waits for walsenders to catch up.
+    Fast,
+    /// Without a shutdown checkpoint: the next start recovers.
+    Immediate,
+}
+
+impl StopMode {
+    pub(crate) fn signal(self) -> Signal {
+        match self {
+            Self::Smart => Signal::TERM,
+            Self::Fast => Signal::INT,
+            Self::Immediate => Signal::QUIT,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Postmaster {
     child: Child,

@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::conf::Conf;
 use crate::guardian::Guardian;
 use crate::home::{Home, free_port};
-use crate::postmaster::{self, Postmaster};
+use crate::postmaster::{self, Postmaster, StopMode};
 use crate::session::with_client;
 use crate::{Binaries, Builder, Error, Version, cluster};
 
@@ -18,17 +18,6 @@ const END_PATIENCE: Duration = Duration::from_secs(20);
 /// How often another port is tried when somebody else got there first.
 const PORT_TRIES: usize = 10;
 const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
-
-/// `pg_ctl stop -m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopMode {
-    /// Waits for every client to leave.
-    Smart,
-    /// Ends the sessions, and waits for walsenders to catch up.
-    Fast,
-    /// Without a shutdown checkpoint: the next start recovers.
-    Immediate,
-}
 
 /// A running server, or one stopped for a while; gone with its directory when dropped.
 #[derive(Debug)]
@@ -170,12 +159,7 @@ impl Server {
     /// Asks the server to stop and waits for it until the deadline. When that passes the server is
     /// left as it is: stopping.
     pub fn stop(&mut self, mode: StopMode, deadline: Duration) -> Result<(), Error> {
-        let signal = match mode {
-            StopMode::Smart => Signal::TERM,
-            StopMode::Fast => Signal::INT,
-            StopMode::Immediate => Signal::QUIT,
-        };
-        self.end(signal, deadline)
+        self.end(mode.signal(), deadline)
     }
 
     /// SIGKILL to the postmaster; returns when all its children are gone too. Committed data is

@@ -89,6 +89,26 @@ impl ActionsTable {
         })
     }
 
+    /// Whether a refusal for lack of privilege is the fault of a row (a policy) or of the whole
+    /// table: then nothing helps but a GRANT.
+    pub(crate) async fn check_privilege(&self, session: &Session) -> Result<(), Error> {
+        let row = session
+            .query_one(
+                "select has_table_privilege(current_user, $1, 'insert')",
+                &[&self.oid],
+            )
+            .await?;
+        if row.get(0) {
+            return Ok(());
+        }
+        let user = quote_identifier(session.user());
+        Err(Error::NotReady(format!(
+            "this role may not insert into {0}: run `tidings setup`, or \
+             `grant insert on table {0} to {user};` as its owner",
+            self.table
+        )))
+    }
+
     pub fn has_cost_usd(&self) -> bool {
         self.has_cost_usd
     }

@@ -254,6 +254,20 @@ pub async fn table_exists(session: &Session, table: &TableName) -> Result<bool, 
     Ok(row.get(0))
 }
 
+/// Whether a role may already write to a table. False where either is missing.
+pub async fn may_insert(session: &Session, role: &str, table: &TableName) -> Result<bool, Error> {
+    let row = session
+        .query_one(
+            "select coalesce(bool_and(has_schema_privilege(r.oid, n.oid, 'usage')
+               and has_table_privilege(r.oid, c.oid, 'insert')), false)
+             from pg_roles r, pg_class c join pg_namespace n on n.oid = c.relnamespace
+             where r.rolname = $1 and n.nspname = $2 and c.relname = $3",
+            &[&role, &table.schema, &table.name],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
 /// The attributes of a role; `None` where there is no such role.
 pub async fn role(session: &Session, name: &str) -> Result<Option<Role>, Error> {
     let row = session

@@ -6,7 +6,7 @@
 use activity::{Action, ActionId, Lsn, Origin, Position, Seq, Source, TableName};
 use jiff::Timestamp;
 use postgres_types::{PgLsn, ToSql};
-use tokio_postgres::Transaction;
+use tokio_postgres::{Statement, Transaction};
 
 use crate::actions_table::ActionsTable;
 use crate::images::{ImageChange, ImageTables};
@@ -45,6 +45,7 @@ pub struct Batch {
     pub faults: Vec<NewFault>,
     /// At most one change for each key. Those of truncated tables hold what came after.
     pub images: Vec<ImageChange>,
+    /// Each table once, however often it was truncated.
     pub truncated: Vec<TableName>,
 }
 
@@ -86,21 +87,33 @@ pub async fn commit(
     reached: &Reached,
     batch: &Batch,
 ) -> Result<Lsn, Error> {
+    let statements = Statements::prepare(session, table).await?;
+    let write = Write {
+        statements: &statements,
+        tables,
+        fence,
+        reached,
+        batch,
+    };
     let transaction = session.transaction().await?;
-    let outcome = write(&transaction, table, tables, fence, reached, batch).await;
-    match outcome {
-        Ok(()) => transaction.commit().await?,
-        Err(error) if error.remedy() == Remedy::RowAtFault => {
-            transaction.rollback().await?;
-            let transaction = session.transaction().await?;
-            write_around_faults(&transaction, table, tables, fence, reached, batch).await?;
-            transaction.commit().await?;
-        }
+    let written = match write.all(&transaction).await {
+        // A deferred constraint refuses its row only here.
+        Ok(()) => transaction.commit().await.map_err(Error::from),
         Err(error) => {
             // The transaction ends with its connection where even this is refused.
             transaction.rollback().await.ok();
-            return Err(error);
+            Err(error)
         }
+    };
+    match written {
+        Ok(()) => {}
+        Err(error) if error.remedy() == Remedy::RowAtFault => {
+            table.check_privilege(session).await?;
+            let transaction = session.transaction().await?;
+            write.around_faults(&transaction).await?;
+            transaction.commit().await?;
+        }
+        Err(error) => return Err(error),
     }
     for table in &batch.truncated {
         tables.raise(table);
@@ -116,196 +129,236 @@ pub async fn gate(session: &Session) -> Result<Lsn, Error> {
     Ok(Lsn::new(u64::from(row.get::<_, PgLsn>(0))))
 }
 
-async fn write(
-    transaction: &Transaction<'_>,
-    table: &ActionsTable,
-    tables: &ImageTables,
-    fence: Fence,
-    reached: &Reached,
-    batch: &Batch,
-) -> Result<(), Error> {
-    update_progress(transaction, fence, reached, batch.actions.len()).await?;
-    let columns = Columns::of(&batch.actions);
-    tokio::try_join!(
-        columns.insert_log(transaction, fence.seq),
-        columns.insert_project_actions(transaction, table),
-        write_images(transaction, tables, batch),
-        write_faults(transaction, &batch.faults),
-    )?;
-    Ok(())
+/// The statements that every commit runs, prepared once in the life of a session.
+struct Statements {
+    progress: Statement,
+    log: Statement,
+    project_actions: Statement,
+    keep_images: Statement,
+    drop_images: Statement,
 }
 
-/// The same, where `project_actions` refuses a row: the rows at fault are found by halving and
-/// set aside in the quarantine; everything else is written.
-async fn write_around_faults(
-    transaction: &Transaction<'_>,
-    table: &ActionsTable,
-    tables: &ImageTables,
+impl Statements {
+    async fn prepare(session: &Session, table: &ActionsTable) -> Result<Self, Error> {
+        Ok(Self {
+            progress: session.prepared(UPDATE_PROGRESS).await?,
+            log: session.prepared(INSERT_LOG).await?,
+            project_actions: session.prepared(table.insert_statement()).await?,
+            keep_images: session.prepared(KEEP_IMAGES).await?,
+            drop_images: session.prepared(DROP_IMAGES).await?,
+        })
+    }
+}
+
+const UPDATE_PROGRESS: &str = "update progress set seq = seq + $3, commit_lsn = $4, end_lsn = $5,
+       confirm_limit = greatest(confirm_limit, $6), half_commit_lsn = $7, half_lsn = $8,
+       half_index = $9, half_ordinal = $10, half_packs = $11
+     where epoch = $1 and seq = $2";
+
+const KEEP_IMAGES: &str = "insert into images (table_id, key, generation, xid, row)
+     select id, key, generation, xid, image::jsonb
+     from unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
+       as changed (id, key, generation, xid, image)
+     on conflict (table_id, key) do update
+       set generation = excluded.generation, xid = excluded.xid, row = excluded.row";
+
+const DROP_IMAGES: &str =
+    "delete from images using unnest($1::integer[], $2::text[]) as gone (id, key)
+     where images.table_id = gone.id and images.key = gone.key";
+
+const INSERT_LOG: &str = "insert into actions (seq, action_id, project_id, user_id, request_id,
+       action_type, action_details, status, environment, reference_ids, cost_usd, created_at, data,
+       committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)
+     select seq, action_id, project_id, user_id, request_id, action_type,
+       action_details, status, environment, reference_ids::jsonb, cost_usd::numeric,
+       created_at, data::jsonb, committed_at, rule, origin, table_name, key, xid,
+       commit_lsn, change_lsn
+     from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
+       $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+       $12::bigint[], $13::text[], $14::timestamptz[], $15::text[], $16::text[],
+       $17::text[], $18::text[], $19::bigint[], $20::pg_lsn[], $21::pg_lsn[])
+       as action (seq, action_id, project_id, user_id, request_id, action_type,
+         action_details, status, environment, reference_ids, cost_usd, created_at, data,
+         committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)";
+
+/// One batch on its way into one transaction.
+struct Write<'a> {
+    statements: &'a Statements,
+    tables: &'a ImageTables,
     fence: Fence,
-    reached: &Reached,
-    batch: &Batch,
-) -> Result<(), Error> {
-    update_progress(transaction, fence, reached, batch.actions.len()).await?;
-    Columns::of(&batch.actions)
-        .insert_log(transaction, fence.seq)
-        .await?;
-    write_images(transaction, tables, batch).await?;
-    write_faults(transaction, &batch.faults).await?;
-    // A deferred constraint would refuse the row at COMMIT, when no row can be told from another.
-    transaction
-        .batch_execute("set constraints all immediate")
-        .await?;
-    let mut ranges = vec![0..batch.actions.len()];
-    while let Some(range) = ranges.pop() {
-        let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
-            continue;
-        };
-        transaction.batch_execute("savepoint halving").await?;
-        let columns = Columns::of(actions);
-        match columns.insert_project_actions(transaction, table).await {
-            Ok(()) => {
-                transaction
-                    .batch_execute("release savepoint halving")
-                    .await?
-            }
-            Err(error) if error.remedy() == Remedy::RowAtFault => {
-                transaction
-                    .batch_execute("rollback to savepoint halving; release savepoint halving")
-                    .await?;
-                if actions.len() == 1 {
-                    let seq = fence.seq.get() + 1 + range.start as i64;
-                    write_refusal(transaction, &actions[0], Seq::new(seq), &error).await?;
-                } else {
-                    let middle = range.start + actions.len() / 2;
-                    ranges.push(middle..range.end);
-                    ranges.push(range.start..middle);
+    reached: &'a Reached,
+    batch: &'a Batch,
+}
+
+impl Write<'_> {
+    async fn all(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        self.progress(transaction).await?;
+        let columns = Columns::of(&self.batch.actions);
+        tokio::try_join!(
+            columns.insert_log(transaction, self.statements, self.fence.seq),
+            columns.insert_project_actions(transaction, self.statements),
+            self.images(transaction),
+            self.faults(transaction),
+        )?;
+        Ok(())
+    }
+
+    /// The same, where `project_actions` refuses a row: the rows at fault are found by halving and
+    /// set aside in the quarantine; everything else is written.
+    async fn around_faults(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        let (batch, fence) = (self.batch, self.fence);
+        self.progress(transaction).await?;
+        Columns::of(&batch.actions)
+            .insert_log(transaction, self.statements, fence.seq)
+            .await?;
+        self.images(transaction).await?;
+        self.faults(transaction).await?;
+        // A deferred constraint would refuse the row at COMMIT, when no row can be told from another.
+        transaction
+            .batch_execute("set constraints all immediate")
+            .await?;
+        let mut ranges = vec![0..batch.actions.len()];
+        while let Some(range) = ranges.pop() {
+            let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
+                continue;
+            };
+            transaction.batch_execute("savepoint halving").await?;
+            let columns = Columns::of(actions);
+            match columns
+                .insert_project_actions(transaction, self.statements)
+                .await
+            {
+                Ok(()) => {
+                    transaction
+                        .batch_execute("release savepoint halving")
+                        .await?
                 }
+                Err(error) if error.remedy() == Remedy::RowAtFault => {
+                    transaction
+                        .batch_execute("rollback to savepoint halving; release savepoint halving")
+                        .await?;
+                    if actions.len() == 1 {
+                        let seq = fence.seq.get() + 1 + range.start as i64;
+                        write_refusal(transaction, &actions[0], Seq::new(seq), &error).await?;
+                    } else {
+                        let middle = range.start + actions.len() / 2;
+                        ranges.push(middle..range.end);
+                        ranges.push(range.start..middle);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The fence: finds no row where another sidecar has taken over.
+    async fn progress(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        let Reached {
+            commit_lsn,
+            end_lsn,
+            confirm_limit,
+            half,
+        } = self.reached;
+        let half = half.as_ref();
+        let lsn = |lsn: Lsn| PgLsn::from(lsn.get());
+        let updated = transaction
+            .execute(
+                &self.statements.progress,
+                &[
+                    &self.fence.epoch,
+                    &self.fence.seq.get(),
+                    &(self.batch.actions.len() as i64),
+                    &lsn(*commit_lsn),
+                    &lsn(*end_lsn),
+                    &lsn(*confirm_limit),
+                    &half.map(|h| lsn(h.commit_lsn)),
+                    &half.map(|h| lsn(h.position.lsn)),
+                    &half.map(|h| i64::from(h.position.index)),
+                    &half.map(|h| i64::from(h.next_ordinal)),
+                    &half.map(|h| &h.packs),
+                ],
+            )
+            .await?;
+        if updated == 1 {
+            Ok(())
+        } else {
+            Err(Error::Fenced(self.fence.epoch))
         }
     }
-    Ok(())
-}
 
-async fn update_progress(
-    transaction: &Transaction<'_>,
-    fence: Fence,
-    reached: &Reached,
-    actions: usize,
-) -> Result<(), Error> {
-    let half = reached.half.as_ref();
-    let lsn = |lsn: Lsn| PgLsn::from(lsn.get());
-    let updated = transaction
-        .execute(
-            "update progress set seq = seq + $3, commit_lsn = $4, end_lsn = $5,
-               confirm_limit = greatest(confirm_limit, $6), half_commit_lsn = $7, half_lsn = $8,
-               half_index = $9, half_ordinal = $10, half_packs = $11
-             where epoch = $1 and seq = $2",
-            &[
-                &fence.epoch,
-                &fence.seq.get(),
-                &(actions as i64),
-                &lsn(reached.commit_lsn),
-                &lsn(reached.end_lsn),
-                &lsn(reached.confirm_limit),
-                &half.map(|h| lsn(h.commit_lsn)),
-                &half.map(|h| lsn(h.position.lsn)),
-                &half.map(|h| i64::from(h.position.index)),
-                &half.map(|h| i64::from(h.next_ordinal)),
-                &half.map(|h| &h.packs),
-            ],
-        )
-        .await?;
-    if updated == 1 {
+    async fn images(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        let Batch {
+            images: changes,
+            truncated,
+            ..
+        } = self.batch;
+        if !truncated.is_empty() {
+            let ids: Result<Vec<i32>, Error> = truncated
+                .iter()
+                .map(|t| self.tables.get(t).map(|t| t.id))
+                .collect();
+            images::void(transaction, &ids?).await?;
+        }
+        let (mut kept, mut gone) = (ImageColumns::default(), ImageColumns::default());
+        for change in changes {
+            let mut table = self.tables.get(&change.table)?;
+            table.generation += i32::from(truncated.contains(&change.table));
+            let columns = if change.row.is_some() {
+                &mut kept
+            } else {
+                &mut gone
+            };
+            columns.ids.push(table.id);
+            columns.keys.push(change.key.as_str());
+            columns.generations.push(table.generation);
+            columns.xids.push(change.xid as i64);
+            columns.rows.extend(change.row.as_deref());
+        }
+        if !kept.ids.is_empty() {
+            let ImageColumns {
+                ids,
+                keys,
+                generations,
+                xids,
+                rows,
+            } = &kept;
+            transaction
+                .execute(
+                    &self.statements.keep_images,
+                    &[ids, keys, generations, xids, rows],
+                )
+                .await?;
+        }
+        if !gone.ids.is_empty() {
+            transaction
+                .execute(&self.statements.drop_images, &[&gone.ids, &gone.keys])
+                .await?;
+        }
         Ok(())
-    } else {
-        Err(Error::Fenced(fence.epoch))
     }
-}
 
-async fn write_images(
-    transaction: &Transaction<'_>,
-    tables: &ImageTables,
-    batch: &Batch,
-) -> Result<(), Error> {
-    if !batch.truncated.is_empty() {
-        let ids: Result<Vec<i32>, Error> = batch
-            .truncated
-            .iter()
-            .map(|t| tables.get(t).map(|t| t.id))
-            .collect();
-        images::void(transaction, &ids?).await?;
+    async fn faults(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        for fault in &self.batch.faults {
+            transaction
+                .execute(
+                    "insert into quarantine
+                       (kind, rule, table_name, key, commit_lsn, change_lsn, change_index, reason)
+                     values ('rule', $1, $2, $3, $4, $5, $6, $7)",
+                    &[
+                        &fault.rule,
+                        &fault.table.to_string(),
+                        &fault.key.as_ref().map(activity::Key::as_str),
+                        &PgLsn::from(fault.commit_lsn.get()),
+                        &PgLsn::from(fault.position.lsn.get()),
+                        &i64::from(fault.position.index),
+                        &fault.reason,
+                    ],
+                )
+                .await?;
+        }
+        Ok(())
     }
-    let (mut kept, mut gone) = (ImageColumns::default(), ImageColumns::default());
-    for change in &batch.images {
-        let mut table = tables.get(&change.table)?;
-        table.generation += batch
-            .truncated
-            .iter()
-            .filter(|truncated| **truncated == change.table)
-            .count() as i32;
-        let columns = if change.row.is_some() {
-            &mut kept
-        } else {
-            &mut gone
-        };
-        columns.ids.push(table.id);
-        columns.keys.push(change.key.as_str());
-        columns.generations.push(table.generation);
-        columns.xids.push(change.xid as i64);
-        columns.rows.extend(change.row.as_deref());
-    }
-    if !kept.ids.is_empty() {
-        transaction
-            .execute(
-                "insert into images (table_id, key, generation, xid, row)
-                 select id, key, generation, xid, image::jsonb
-                 from unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
-                   as changed (id, key, generation, xid, image)
-                 on conflict (table_id, key) do update
-                   set generation = excluded.generation, xid = excluded.xid, row = excluded.row",
-                &[
-                    &kept.ids,
-                    &kept.keys,
-                    &kept.generations,
-                    &kept.xids,
-                    &kept.rows,
-                ],
-            )
-            .await?;
-    }
-    if !gone.ids.is_empty() {
-        transaction
-            .execute(
-                "delete from images using unnest($1::integer[], $2::text[]) as gone (id, key)
-                 where images.table_id = gone.id and images.key = gone.key",
-                &[&gone.ids, &gone.keys],
-            )
-            .await?;
-    }
-    Ok(())
-}
-
-async fn write_faults(transaction: &Transaction<'_>, faults: &[NewFault]) -> Result<(), Error> {
-    for fault in faults {
-        transaction
-            .execute(
-                "insert into quarantine
-                   (kind, rule, table_name, key, commit_lsn, change_lsn, change_index, reason)
-                 values ('rule', $1, $2, $3, $4, $5, $6, $7)",
-                &[
-                    &fault.rule,
-                    &fault.table.to_string(),
-                    &fault.key.as_ref().map(activity::Key::as_str),
-                    &PgLsn::from(fault.commit_lsn.get()),
-                    &PgLsn::from(fault.position.lsn.get()),
-                    &i64::from(fault.position.index),
-                    &fault.reason,
-                ],
-            )
-            .await?;
-    }
-    Ok(())
 }
 
 async fn write_refusal(
@@ -393,7 +446,12 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    async fn insert_log(&self, transaction: &Transaction<'_>, after: Seq) -> Result<(), Error> {
+    async fn insert_log(
+        &self,
+        transaction: &Transaction<'_>,
+        statements: &Statements,
+        after: Seq,
+    ) -> Result<(), Error> {
         if self.actions.is_empty() {
             return Ok(());
         }
@@ -438,32 +496,14 @@ impl<'a> Columns<'a> {
             &commits,
             &changes,
         ];
-        transaction
-            .execute(
-                "insert into actions (seq, action_id, project_id, user_id, request_id, action_type,
-                   action_details, status, environment, reference_ids, cost_usd, created_at, data,
-                   committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)
-                 select seq, action_id, project_id, user_id, request_id, action_type,
-                   action_details, status, environment, reference_ids::jsonb, cost_usd::numeric,
-                   created_at, data::jsonb, committed_at, rule, origin, table_name, key, xid,
-                   commit_lsn, change_lsn
-                 from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
-                   $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                   $12::bigint[], $13::text[], $14::timestamptz[], $15::text[], $16::text[],
-                   $17::text[], $18::text[], $19::bigint[], $20::pg_lsn[], $21::pg_lsn[])
-                   as action (seq, action_id, project_id, user_id, request_id, action_type,
-                     action_details, status, environment, reference_ids, cost_usd, created_at, data,
-                     committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)",
-                &parameters,
-            )
-            .await?;
+        transaction.execute(&statements.log, &parameters).await?;
         Ok(())
     }
 
     async fn insert_project_actions(
         &self,
         transaction: &Transaction<'_>,
-        table: &ActionsTable,
+        statements: &Statements,
     ) -> Result<(), Error> {
         if self.actions.is_empty() {
             return Ok(());
@@ -482,7 +522,7 @@ impl<'a> Columns<'a> {
             &self.costs,
         ];
         transaction
-            .execute(table.insert_statement(), &parameters)
+            .execute(&statements.project_actions, &parameters)
             .await?;
         Ok(())
     }

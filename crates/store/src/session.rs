@@ -11,6 +11,7 @@ use crate::Error;
 pub struct Session {
     client: connect::Client,
     schema: String,
+    user: String,
     statements: Mutex<HashMap<String, Statement>>,
 }
 
@@ -31,6 +32,7 @@ impl Session {
         let session = Self {
             client,
             schema: schema.to_owned(),
+            user: target.user().to_owned(),
             statements: Mutex::default(),
         };
         let path = quote_identifier(schema);
@@ -51,6 +53,11 @@ impl Session {
 
     pub fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// The role that it connected as.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// The statement, prepared once in the life of this session.

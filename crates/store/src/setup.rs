@@ -37,6 +37,8 @@ pub struct Found {
     pub role: Option<Role>,
     pub schema_exists: bool,
     pub actions_table_exists: bool,
+    /// Whether the run role may already insert into it.
+    pub may_insert: bool,
     pub tables: HashMap<TableName, Table>,
     pub publication: Option<Publication>,
     pub slot: Option<Slot>,
@@ -76,8 +78,9 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
         });
     };
     let role = quote_identifier(&wanted.role);
-    let is_self = wanted.role == found.server.user;
-    let may_all = is_self || found.role.is_some_and(|r| r.superuser);
+    // A table that this session makes belongs to it.
+    let makes_own = !found.actions_table_exists && wanted.role == found.server.user;
+    let may_insert = found.may_insert || makes_own || found.role.is_some_and(|role| role.superuser);
     if !found.schema_exists {
         let schema = quote_identifier(&wanted.schema);
         step(
@@ -92,7 +95,7 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
         );
     }
     publication_steps(wanted, found, &mut step);
-    if !may_all {
+    if !may_insert {
         let schema = quote_identifier(&wanted.actions_table.schema);
         let table = &wanted.actions_table;
         step(
@@ -378,6 +381,7 @@ mod tests {
             }),
             schema_exists: false,
             actions_table_exists: false,
+            may_insert: false,
             tables: HashMap::from([(TableName::new("public", "projects"), table)]),
             publication: None,
             slot: None,
@@ -410,6 +414,7 @@ mod tests {
         let mut found = found();
         found.schema_exists = true;
         found.actions_table_exists = true;
+        found.may_insert = true;
         found.server.user = "tidings".into();
         found.publication = Some(Publication {
             oid: 9,

@@ -3,7 +3,10 @@
 //! `main` parses the command line and hands it to [`commands`]; `run` composes the loops. Capture
 //! and delivery share only the database and a wake-up.
 
-#![expect(unreachable_pub, reason = "a binary: what a module offers the others is pub")]
+#![expect(
+    unreachable_pub,
+    reason = "a binary: what a module offers the others is pub"
+)]
 
 mod backoff;
 mod capture;

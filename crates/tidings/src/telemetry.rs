@@ -7,8 +7,10 @@ use crate::settings::{Log, LogFormat};
 
 /// Starts the log on standard error: human on a terminal, JSON otherwise.
 pub fn start(log: &Log) -> anyhow::Result<()> {
+    // What libraries say of their own work is noise below a warning, unless it is asked for.
+    let quiet = format!("refinery_core=warn,tokio_postgres=warn,{}", log.level);
     let filter = EnvFilter::builder()
-        .parse(&log.level)
+        .parse(quiet)
         .map_err(|error| anyhow!("log.level is no level or filter: {error}"))?;
     let human = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),

@@ -71,7 +71,9 @@ impl Deriver<'_> {
         for table in truncated {
             images.truncate(&table);
             into.images.retain(|(of, _), _| *of != table);
-            into.truncated.push(table);
+            if !into.truncated.contains(&table) {
+                into.truncated.push(table);
+            }
         }
         images.apply(&writes);
         let changed = writes

@@ -87,8 +87,9 @@ impl<'a> Writer<'a> {
         if !group.parts.is_empty() {
             let images = self.load_images(&group.parts).await?;
             let batch = self.derive(&group, images);
-            // A transaction that means nothing to us costs no write: it is passed like a mark.
-            if !batch.is_empty() {
+            // A transaction that means nothing to us costs no write: it is passed like a mark. But one
+            // that is half done must be seen through, or a restart would wait for it for ever.
+            if !batch.is_empty() || self.progress.half.is_some() {
                 self.write(&group, confirmable, &batch).await?;
             }
         }

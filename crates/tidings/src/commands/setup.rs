@@ -57,6 +57,7 @@ async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
         role: catalog::role(admin, &wanted.role).await?,
         schema_exists: catalog::schema_exists(admin, &wanted.schema).await?,
         actions_table_exists: catalog::table_exists(admin, &wanted.actions_table).await?,
+        may_insert: catalog::may_insert(admin, &wanted.role, &wanted.actions_table).await?,
         tables: catalog::tables(admin, &tables).await?,
         publication: catalog::publication(admin, server.version, &wanted.publication).await?,
         slot: catalog::slot(admin, &wanted.slot).await?,
