@@ -166,6 +166,26 @@ fn passwords_are_asked_for_over_tcp_but_not_of_the_superuser_on_the_socket() {
 }
 
 #[test]
+fn tls_and_client_certificates_are_offered() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let builder = Server::builder().tls(own.cert.pem(), own.signing_key.serialize_pem());
+    let server = builder
+        .client_ca(own.cert.pem())
+        .auth(Auth::Md5)
+        .start()
+        .unwrap();
+    let show = |what: &str| {
+        server
+            .value("postgres", &format!("show {what}"))
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(show("ssl"), "on");
+    assert_eq!(show("ssl_ca_file"), "client_ca.crt");
+    assert_eq!(show("password_encryption"), "md5");
+}
+
+#[test]
 fn servers_start_side_by_side() {
     let starts = (0..4).map(|_| thread::spawn(|| Server::builder().listen_tcp(true).start()));
     let starts: Vec<_> = starts.collect();

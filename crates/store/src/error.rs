@@ -6,8 +6,9 @@ pub enum Error {
     /// The database could not be reached, or did not let us in.
     #[error("no connection to the database")]
     Connect(#[source] connect::Error),
+    /// Not a `#[source]`: the text of the cause has the server's `DETAIL`, which quotes rows.
     #[error("the database refused a statement: {}", summary(.0))]
-    Sql(#[from] tokio_postgres::Error),
+    Sql(tokio_postgres::Error),
     /// Another session has taken over: nothing more may be written here.
     #[error("another sidecar has taken over (epoch {0} is over)")]
     Fenced(i64),
@@ -34,6 +35,12 @@ pub enum Remedy {
     RowAtFault,
     /// Nothing helps but an operator.
     Stop,
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Sql(error)
+    }
 }
 
 impl Error {
@@ -75,7 +82,10 @@ fn remedy(code: &str) -> Remedy {
 fn summary(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} ({})", safe_message(db), db.code().code()),
-        None => error.to_string(),
+        None => match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
     }
 }
 

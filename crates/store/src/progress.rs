@@ -104,8 +104,7 @@ pub async fn init(
 /// owner that is still under way, and sees what it wrote.
 pub async fn take_over(session: &Session, owner_pid: i32) -> Result<Progress, Error> {
     let statement = format!(
-        "update progress set epoch = epoch + 1, owner_pid = $1, stop_reason = null,
-           stopped_at = null,
+        "update progress set epoch = epoch + 1, owner_pid = $1,
            owner_backend_start = (select backend_start from pg_stat_activity where pid = $1)
          returning {COLUMNS}"
     );
@@ -152,6 +151,18 @@ pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
             "update progress set stop_reason = $1, stopped_at = now()
              where stop_reason is distinct from $1",
             &[&reason],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The stream flows again: takes back what [`stopped`] said. Writes only where that is anything.
+pub async fn resumed(session: &Session, epoch: i64) -> Result<(), Error> {
+    session
+        .execute(
+            "update progress set stop_reason = null, stopped_at = null
+             where epoch = $1 and stop_reason is not null",
+            &[&epoch],
         )
         .await?;
     Ok(())

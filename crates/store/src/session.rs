@@ -55,6 +55,11 @@ impl Session {
         &self.schema
     }
 
+    /// Waits until the connection is lost. Cancel safe.
+    pub async fn closed(&self) {
+        self.client.closed().await;
+    }
+
     /// The role that it connected as.
     pub fn user(&self) -> &str {
         &self.user

@@ -28,6 +28,10 @@ impl Group {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.mark.is_none()
+    }
+
     pub fn is_full(&self) -> bool {
         self.changes >= CHANGES_MAX
     }

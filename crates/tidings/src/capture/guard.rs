@@ -3,7 +3,7 @@
 //! Drops and swaps leave no trace in the stream, so they are looked for.
 
 use activity::TableName;
-use rules::{Keys, Rules};
+use rules::{Keys, Rules, TableUse};
 use store::{Session, catalog};
 
 use super::Fault;
@@ -14,6 +14,8 @@ pub struct Guard {
     publication: String,
     publication_oid: u32,
     version: u32,
+    /// What rules need of each table.
+    used: Vec<TableUse>,
     tables: Vec<TableName>,
     pub keys: Keys,
 }
@@ -26,11 +28,13 @@ impl Guard {
         publication: &str,
         version: u32,
     ) -> Result<Self, Fault> {
-        let tables: Vec<TableName> = rules.tables().map(|used| used.table.clone()).collect();
+        let used: Vec<TableUse> = rules.tables().cloned().collect();
+        let tables = used.iter().map(|used| used.table.clone()).collect();
         let mut guard = Self {
             publication: publication.to_owned(),
             publication_oid: 0,
             version,
+            used,
             tables,
             keys: Keys::default(),
         };
@@ -70,13 +74,23 @@ impl Guard {
                  anew and goes on from now; what is committed until then is not observed"
             )));
         };
-        let published = |table: &TableName| found.tables.iter().any(|(name, _)| name == table);
-        match self.tables.iter().find(|table| !published(table)) {
-            None => Ok(found.oid),
-            Some(table) => Err(Fault::Operator(format!(
-                "table {table} is not in publication {name}, but a rule names it: run `tidings setup`"
-            ))),
+        for used in &self.used {
+            let table = &used.table;
+            let published = found.tables.iter().find(|(name, _)| name == table);
+            let missing = match published {
+                None => format!("table {table} is not in publication {name}"),
+                Some((_, None)) => continue,
+                Some((_, Some(list))) => match used.columns.iter().find(|c| !list.contains(c)) {
+                    None => continue,
+                    Some(column) => {
+                        format!("column {column} of table {table} is not in publication {name}")
+                    }
+                },
+            };
+            let text = format!("{missing}, but a rule names it: run `tidings setup`");
+            return Err(Fault::Operator(text));
         }
+        Ok(found.oid)
     }
 
     async fn keys(&self, session: &Session) -> Result<Keys, Fault> {

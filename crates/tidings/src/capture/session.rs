@@ -19,12 +19,15 @@ use super::{Context, Fault, lineage};
 use crate::backoff::Backoff;
 
 /// Events between the socket and the writer.
-const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 8;
 /// Where a large transaction is cut.
 const PART_CHANGES_MAX: usize = 4096;
 const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the catalog is compared with what rules need.
 const GUARD_PERIOD: Duration = Duration::from_secs(2);
+/// How long one piece of work in the database may take before it counts as lost. A commit has its own,
+/// shorter patience.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How often a standby asks whether it may take over.
 const STANDBY_PERIOD: Duration = Duration::from_millis(500);
 
@@ -85,6 +88,8 @@ pub async fn live(
 }
 
 /// The loop: gather, commit, confirm. Gives the writer back on `stop`; `None` where the stream ended.
+///
+/// What arrives while a commit runs is the next group, so groups grow with load.
 async fn write<'a>(
     mut writer: Writer<'a>,
     mut received: mpsc::Receiver<Event>,
@@ -93,29 +98,58 @@ async fn write<'a>(
 ) -> Result<Option<Writer<'a>>, Fault> {
     let mut guard = tokio::time::interval(GUARD_PERIOD);
     guard.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next = Group::default();
+    let mut open = true;
     loop {
-        let event = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Some(writer)),
+            () = writer.lost() => return Err(Fault::Passing("the writer's connection is lost".to_owned())),
             _ = guard.tick() => {
-                writer.check().await?;
+                in_time(writer.check()).await?;
                 continue;
             }
-            event = received.recv() => event,
-        };
-        let Some(event) = event else {
-            return Ok(None);
-        };
-        let mut group = Group::default();
-        group.push(event);
-        while !group.is_full()
+            event = received.recv(), if next.is_empty() => match event {
+                Some(event) => next.push(event),
+                None => return Ok(None),
+            },
+            () = std::future::ready(()), if !next.is_empty() => {}
+        }
+        while !next.is_full()
             && let Ok(event) = received.try_recv()
         {
-            group.push(event);
+            next.push(event);
         }
-        if let Some(confirm) = writer.commit(group).await? {
+        let group = std::mem::take(&mut next);
+        let commit = in_time(writer.commit(group));
+        tokio::pin!(commit);
+        let confirm = loop {
+            tokio::select! {
+                biased;
+                committed = &mut commit => break committed?,
+                event = received.recv(), if open && !next.is_full() => match event {
+                    Some(event) => next.push(event),
+                    None => open = false,
+                },
+            }
+        };
+        if let Some(confirm) = confirm {
             confirms.send_replace(confirm);
         }
+        if !open && next.is_empty() {
+            return Ok(None);
+        }
+    }
+}
+
+/// The database's answer; one that does not come at all must not keep the stream open either.
+async fn in_time<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(ANSWER_MAX, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::Passing(format!(
+            "the database has not answered for {} s",
+            ANSWER_MAX.as_secs()
+        ))),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Writer<'a> {
     covered: Seq,
     /// What the stream must show before anything is confirmed: the end of our last commit.
     gate: Lsn,
+    /// Whether `status` may still hold the reason of an earlier stop.
+    has_stop_reason: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -73,7 +75,13 @@ impl<'a> Writer<'a> {
             xid,
             covered: Seq::ZERO,
             gate,
+            has_stop_reason: true,
         })
+    }
+
+    /// Waits until the connection to the database is lost. Cancel safe.
+    pub async fn lost(&self) {
+        self.session.closed().await;
     }
 
     /// Compares the catalog with what this session began with.
@@ -83,6 +91,9 @@ impl<'a> Writer<'a> {
 
     /// Commits a group. Returns what may be confirmed now, where that is anything.
     pub async fn commit(&mut self, group: Group) -> Result<Option<Confirm>, Fault> {
+        if std::mem::take(&mut self.has_stop_reason) {
+            progress::resumed(&self.session, self.progress.epoch).await?;
+        }
         let confirmable = group.confirmable();
         if !group.parts.is_empty() {
             let images = self.load_images(&group.parts).await?;

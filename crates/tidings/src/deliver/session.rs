@@ -71,6 +71,8 @@ struct Deliverer<'a> {
     attempts: JoinSet<Done>,
     /// Over, and not committed yet.
     done: Vec<Done>,
+    /// Whether a lane has moved since the last settlement.
+    moved: bool,
     /// Up to this day there are partitions for attempts.
     covered: Date,
 }
@@ -102,6 +104,7 @@ impl<'a> Deliverer<'a> {
             head: Seq::ZERO,
             attempts: JoinSet::new(),
             done: Vec::new(),
+            moved: true,
             covered,
         };
         deliverer.take_shards().await?;
@@ -118,9 +121,9 @@ impl<'a> Deliverer<'a> {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
                 _ = upkeep.tick() => self.keep_up().await?,
-                _ = settle.tick(), if !full => self.settle().await?,
+                _ = settle.tick(), if self.moved && !full => self.settle().await?,
                 () = std::future::ready(()), if full => self.settle().await?,
-                Some(done) = self.attempts.join_next() => self.take(done),
+                Some(done) = self.attempts.join_next() => self.take(done)?,
                 () = self.context.appended.notified() => self.dispatch().await?,
                 _ = poll.tick() => self.dispatch().await?,
             }
@@ -137,29 +140,28 @@ impl<'a> Deliverer<'a> {
         }
     }
 
-    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        match done {
-            Ok(done) => {
-                let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
-                if let Some(lane) = self.lanes.get_mut(id) {
-                    lane.finished(attempt.unsigned_abs());
-                }
-                self.lanes.wake(id);
-                self.done.push(done);
-            }
-            // Its delivery stays unsettled, so a restart makes the attempt again.
-            Err(error) => tracing::error!(%error, "an attempt died"),
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Error> {
+        // Begun anew, the session makes the attempt again: its delivery is not settled.
+        let done = done.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
+        let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.finished(attempt.unsigned_abs());
         }
+        self.lanes.wake(id);
+        self.done.push(done);
+        self.moved = true;
+        Ok(())
     }
 
     /// Offers what is new in the log to the lanes at the head, then reads for those behind.
     async fn dispatch(&mut self) -> Result<(), Error> {
         if self.lanes.at_head().next().is_none() {
-            self.head = self.head.max(log::head(&self.reader).await?);
+            self.head = answer(log::head(&self.reader)).await?;
         }
         loop {
             let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
             let (count, now) = (actions.len(), Instant::now());
+            self.moved |= count > 0;
             for action in actions {
                 self.head = action.seq;
                 self.lanes.offer(&Arc::new(action), now);
@@ -190,6 +192,7 @@ impl<'a> Deliverer<'a> {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.feed(&actions, read_to, self.head, Instant::now());
             }
+            self.moved = true;
             self.lanes.wake(&id);
         }
         Ok(())
@@ -197,6 +200,7 @@ impl<'a> Deliverer<'a> {
 
     /// Commits what is over, and how far the lanes have come.
     async fn settle(&mut self) -> Result<(), Error> {
+        self.moved = false;
         let done = std::mem::take(&mut self.done);
         let settlement = settlement(&self.lanes, &self.owned, self.head, done);
         if settlement.is_empty() {
@@ -265,6 +269,7 @@ impl<'a> Deliverer<'a> {
             .iter()
             .map(|endpoint| (endpoint.id.clone(), self.begins_after(endpoint)))
             .collect();
+        self.begin_at_head(&new);
         let mut settled = answer(delivery::attempted_after(&self.reader, &cursors)).await?;
         for endpoint in &stored {
             let sendable = match sendable(endpoint) {
@@ -291,6 +296,18 @@ impl<'a> Deliverer<'a> {
         }
         self.revision = revision;
         Ok(())
+    }
+
+    /// Where no lane is at the head, the dispatcher begins where the first new one needs it to.
+    fn begin_at_head(&mut self, new: &[&StoredEndpoint]) {
+        let first = new
+            .iter()
+            .filter(|e| !e.behind)
+            .map(|e| self.begins_after(e))
+            .min();
+        if let (None, Some(first)) = (self.lanes.at_head().next(), first) {
+            self.head = first;
+        }
     }
 
     /// Everything up to here is settled for this endpoint.
@@ -356,7 +373,7 @@ impl<'a> Deliverer<'a> {
                 biased;
                 () = &mut deadline => break,
                 done = self.attempts.join_next() => match done {
-                    Some(done) => self.take(done),
+                    Some(done) => self.take(done)?,
                     None => break,
                 },
             }
