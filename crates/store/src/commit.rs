@@ -3,11 +3,16 @@
 //! The first statement updates the progress row for our epoch; where another sidecar has taken
 //! over it finds no row and nothing is written. Seq is allocated there too, so it has no gaps.
 
+mod columns;
+mod statements;
+
 use activity::{Action, ActionId, Lsn, Origin, Position, Seq, Source, TableName};
 use jiff::Timestamp;
-use postgres_types::{PgLsn, ToSql};
-use tokio_postgres::{Statement, Transaction};
+use postgres_types::PgLsn;
+use tokio_postgres::Transaction;
 
+use self::columns::{Columns, ImageColumns};
+use self::statements::Statements;
 use crate::actions_table::ActionsTable;
 use crate::images::{ImageChange, ImageTables};
 use crate::progress::Half;
@@ -129,58 +134,6 @@ pub async fn gate(session: &Session) -> Result<Lsn, Error> {
     Ok(Lsn::new(u64::from(row.get::<_, PgLsn>(0))))
 }
 
-/// The statements that every commit runs, prepared once in the life of a session.
-struct Statements {
-    progress: Statement,
-    log: Statement,
-    project_actions: Statement,
-    keep_images: Statement,
-    drop_images: Statement,
-}
-
-impl Statements {
-    async fn prepare(session: &Session, table: &ActionsTable) -> Result<Self, Error> {
-        Ok(Self {
-            progress: session.prepared(UPDATE_PROGRESS).await?,
-            log: session.prepared(INSERT_LOG).await?,
-            project_actions: session.prepared(table.insert_statement()).await?,
-            keep_images: session.prepared(KEEP_IMAGES).await?,
-            drop_images: session.prepared(DROP_IMAGES).await?,
-        })
-    }
-}
-
-const UPDATE_PROGRESS: &str = "update progress set seq = seq + $3, commit_lsn = $4, end_lsn = $5,
-       confirm_limit = greatest(confirm_limit, $6), half_commit_lsn = $7, half_lsn = $8,
-       half_index = $9, half_ordinal = $10, half_packs = $11
-     where epoch = $1 and seq = $2";
-
-const KEEP_IMAGES: &str = "insert into images (table_id, key, generation, xid, row)
-     select id, key, generation, xid, image::jsonb
-     from unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
-       as changed (id, key, generation, xid, image)
-     on conflict (table_id, key) do update
-       set generation = excluded.generation, xid = excluded.xid, row = excluded.row";
-
-const DROP_IMAGES: &str =
-    "delete from images using unnest($1::integer[], $2::text[]) as gone (id, key)
-     where images.table_id = gone.id and images.key = gone.key";
-
-const INSERT_LOG: &str = "insert into actions (seq, action_id, project_id, user_id, request_id,
-       action_type, action_details, status, environment, reference_ids, cost_usd, created_at, data,
-       committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)
-     select seq, action_id, project_id, user_id, request_id, action_type,
-       action_details, status, environment, reference_ids::jsonb, cost_usd::numeric,
-       created_at, data::jsonb, committed_at, rule, origin, table_name, key, xid,
-       commit_lsn, change_lsn
-     from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
-       $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-       $12::bigint[], $13::text[], $14::timestamptz[], $15::text[], $16::text[],
-       $17::text[], $18::text[], $19::bigint[], $20::pg_lsn[], $21::pg_lsn[])
-       as action (seq, action_id, project_id, user_id, request_id, action_type,
-         action_details, status, environment, reference_ids, cost_usd, created_at, data,
-         committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)";
-
 /// One batch on its way into one transaction.
 struct Write<'a> {
     statements: &'a Statements,
@@ -217,7 +170,7 @@ impl Write<'_> {
         transaction
             .batch_execute("set constraints all immediate")
             .await?;
-        let mut ranges = vec![0..batch.actions.len()];
+        let mut ranges: Vec<_> = std::iter::once(0..batch.actions.len()).collect();
         while let Some(range) = ranges.pop() {
             let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
                 continue;
@@ -231,7 +184,7 @@ impl Write<'_> {
                 Ok(()) => {
                     transaction
                         .batch_execute("release savepoint halving")
-                        .await?
+                        .await?;
                 }
                 Err(error) if error.remedy() == Remedy::RowAtFault => {
                     transaction
@@ -386,144 +339,4 @@ async fn write_refusal(
         )
         .await?;
     Ok(())
-}
-
-#[derive(Default)]
-struct ImageColumns<'a> {
-    ids: Vec<i32>,
-    keys: Vec<&'a str>,
-    generations: Vec<i32>,
-    xids: Vec<i64>,
-    rows: Vec<&'a str>,
-}
-
-/// Actions turned on their side: one array a column, for unnest.
-#[derive(Default)]
-struct Columns<'a> {
-    actions: &'a [NewAction],
-    ids: Vec<&'a str>,
-    projects: Vec<Option<&'a str>>,
-    users: Vec<Option<&'a str>>,
-    requests: Vec<Option<&'a str>>,
-    types: Vec<&'a str>,
-    details: Vec<Option<&'a str>>,
-    statuses: Vec<Option<&'a str>>,
-    environments: Vec<Option<&'a str>>,
-    references: Vec<Option<String>>,
-    costs: Vec<Option<&'a str>>,
-    created: Vec<i64>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(actions: &'a [NewAction]) -> Self {
-        let mut columns = Self {
-            actions,
-            ..Self::default()
-        };
-        for NewAction {
-            id,
-            action,
-            committed_at,
-            ..
-        } in actions
-        {
-            columns.ids.push(id.as_str());
-            columns.projects.push(action.project_id.as_deref());
-            columns.users.push(action.user_id.as_deref());
-            columns.requests.push(action.request_id.as_deref());
-            columns.types.push(&action.action_type);
-            columns.details.push(action.action_details.as_deref());
-            columns.statuses.push(action.status.as_deref());
-            columns.environments.push(action.environment.as_deref());
-            columns
-                .references
-                .push(action.reference_ids.as_ref().map(ToString::to_string));
-            columns.costs.push(action.cost_usd.as_deref());
-            columns
-                .created
-                .push(committed_at.as_microsecond().div_euclid(1_000_000));
-        }
-        columns
-    }
-
-    async fn insert_log(
-        &self,
-        transaction: &Transaction<'_>,
-        statements: &Statements,
-        after: Seq,
-    ) -> Result<(), Error> {
-        if self.actions.is_empty() {
-            return Ok(());
-        }
-        let mut seqs = Vec::new();
-        let mut data = Vec::new();
-        let mut committed = Vec::new();
-        let (mut rules, mut origins, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut keys, mut xids) = (Vec::new(), Vec::new());
-        let (mut commits, mut changes) = (Vec::new(), Vec::new());
-        for (number, action) in (after.get() + 1..).zip(self.actions) {
-            seqs.push(number);
-            data.push(serde_json::to_string(&action.action.data).expect("a JSON object prints"));
-            committed.push(action.committed_at);
-            rules.push(action.source.rule.as_str());
-            origins.push(action.origin.as_str());
-            tables.push(action.source.table.to_string());
-            keys.push(action.source.key.as_str());
-            xids.push(action.xid as i64);
-            commits.push(PgLsn::from(action.commit_lsn.get()));
-            changes.push(PgLsn::from(action.source.position.lsn.get()));
-        }
-        let parameters: [&(dyn ToSql + Sync); 21] = [
-            &seqs,
-            &self.ids,
-            &self.projects,
-            &self.users,
-            &self.requests,
-            &self.types,
-            &self.details,
-            &self.statuses,
-            &self.environments,
-            &self.references,
-            &self.costs,
-            &self.created,
-            &data,
-            &committed,
-            &rules,
-            &origins,
-            &tables,
-            &keys,
-            &xids,
-            &commits,
-            &changes,
-        ];
-        transaction.execute(&statements.log, &parameters).await?;
-        Ok(())
-    }
-
-    async fn insert_project_actions(
-        &self,
-        transaction: &Transaction<'_>,
-        statements: &Statements,
-    ) -> Result<(), Error> {
-        if self.actions.is_empty() {
-            return Ok(());
-        }
-        let parameters: [&(dyn ToSql + Sync); 11] = [
-            &self.ids,
-            &self.projects,
-            &self.users,
-            &self.requests,
-            &self.types,
-            &self.details,
-            &self.statuses,
-            &self.environments,
-            &self.references,
-            &self.created,
-            &self.costs,
-        ];
-        transaction
-            .execute(&statements.project_actions, &parameters)
-            .await?;
-        Ok(())
-    }
 }

@@ -1,6 +1,7 @@
 //! Endpoints: declared in the configuration file or by command, read by the deliver loop.
 
 use activity::Seq;
+use postgres_types::ToSql;
 use tokio_postgres::Row;
 
 use crate::{Error, Session};
@@ -69,6 +70,28 @@ pub struct Declaration<'a> {
     pub origin: DeclaredBy,
 }
 
+impl<'a> Declaration<'a> {
+    /// From $1: name, url, secrets, types, projects, environments, statuses, origin.
+    fn parameters(&'a self, origin: &'a &'static str) -> [&'a (dyn ToSql + Sync); 8] {
+        let Filter {
+            types,
+            projects,
+            environments,
+            statuses,
+        } = self.filter;
+        [
+            &self.name,
+            &self.url,
+            &self.secrets,
+            types,
+            projects,
+            environments,
+            statuses,
+            origin,
+        ]
+    }
+}
+
 const COLUMNS: &str = "endpoint_id, name, url, secrets, types, projects, environments, statuses, \
     origin, state, state_reason, shard, cursor_seq, behind";
 
@@ -94,31 +117,17 @@ pub async fn add(
 ) -> Result<Option<String>, Error> {
     let id = format!("ep_{}", nanoid::nanoid!());
     let shard = shard_of(&id);
-    let Filter {
-        types,
-        projects,
-        environments,
-        statuses,
-    } = declaration.filter;
+    let origin = declaration.origin.as_str();
+    let mut parameters = declaration.parameters(&origin).to_vec();
+    parameters.extend([&id as &(dyn ToSql + Sync), &shard]);
     let row = session
         .query_opt(
-            "insert into endpoints (endpoint_id, name, url, secrets, types, projects, environments,
-               statuses, origin, shard, cursor_seq)
+            "insert into endpoints (name, url, secrets, types, projects, environments, statuses,
+               origin, endpoint_id, shard, cursor_seq)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
                coalesce((select seq from progress), 0))
              on conflict (name) do nothing returning endpoint_id",
-            &[
-                &id,
-                &declaration.name,
-                &declaration.url,
-                &declaration.secrets,
-                types,
-                projects,
-                environments,
-                statuses,
-                &declaration.origin.as_str(),
-                &shard,
-            ],
+            &parameters,
         )
         .await?;
     Ok(row.map(|row| row.get(0)))
@@ -126,12 +135,7 @@ pub async fn add(
 
 /// Brings an endpoint to what its declaration says now. False where nothing differed.
 pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Result<bool, Error> {
-    let Filter {
-        types,
-        projects,
-        environments,
-        statuses,
-    } = declaration.filter;
+    let origin = declaration.origin.as_str();
     let changed = session
         .execute(
             "update endpoints set url = $2, secrets = $3, types = $4, projects = $5,
@@ -139,16 +143,7 @@ pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Resu
                revision = nextval('endpoint_revision')
              where name = $1 and (url, secrets, types, projects, environments, statuses, origin)
                is distinct from ($2, $3, $4, $5, $6, $7, $8)",
-            &[
-                &declaration.name,
-                &declaration.url,
-                &declaration.secrets,
-                types,
-                projects,
-                environments,
-                statuses,
-                &declaration.origin.as_str(),
-            ],
+            &declaration.parameters(&origin),
         )
         .await?;
     Ok(changed > 0)

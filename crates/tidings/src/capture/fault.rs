@@ -28,7 +28,10 @@ fn refused_for_good(error: &store::Error) -> bool {
     let store::Error::Connect(error) = error else {
         return false;
     };
-    let code = error.code().map(|code| code.code()).unwrap_or_default();
+    let code = error
+        .code()
+        .map(connect::SqlState::code)
+        .unwrap_or_default();
     code.starts_with("28") || code.starts_with("3D") || matches!(error, connect::Error::Url(_))
 }
 

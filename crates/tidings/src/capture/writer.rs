@@ -56,11 +56,7 @@ impl<'a> Writer<'a> {
         let table =
             ActionsTable::describe(&session, &context.settings.capture.actions_table).await?;
         let image_tables = images::tables(&session, guard.tables()).await?;
-        let half_rules = progress
-            .half
-            .as_ref()
-            .map(|half| half_rules(half))
-            .transpose()?;
+        let half_rules = progress.half.as_ref().map(half_rules).transpose()?;
         let next_ordinal = progress.half.as_ref().map_or(0, |half| half.next_ordinal);
         let gate = commit::gate(&session).await?;
         Ok(Self {

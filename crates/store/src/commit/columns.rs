@@ -1,0 +1,149 @@
+//! A batch turned on its side: one array a column, for unnest.
+
+use activity::Seq;
+use postgres_types::{PgLsn, ToSql};
+use tokio_postgres::Transaction;
+
+use super::NewAction;
+use super::statements::Statements;
+use crate::Error;
+
+#[derive(Default)]
+pub(super) struct ImageColumns<'a> {
+    pub(super) ids: Vec<i32>,
+    pub(super) keys: Vec<&'a str>,
+    pub(super) generations: Vec<i32>,
+    pub(super) xids: Vec<i64>,
+    pub(super) rows: Vec<&'a str>,
+}
+
+/// Actions turned on their side: one array a column, for unnest.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    actions: &'a [NewAction],
+    ids: Vec<&'a str>,
+    projects: Vec<Option<&'a str>>,
+    users: Vec<Option<&'a str>>,
+    requests: Vec<Option<&'a str>>,
+    types: Vec<&'a str>,
+    details: Vec<Option<&'a str>>,
+    statuses: Vec<Option<&'a str>>,
+    environments: Vec<Option<&'a str>>,
+    references: Vec<Option<String>>,
+    costs: Vec<Option<&'a str>>,
+    created: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(actions: &'a [NewAction]) -> Self {
+        let mut columns = Self {
+            actions,
+            ..Self::default()
+        };
+        for NewAction {
+            id,
+            action,
+            committed_at,
+            ..
+        } in actions
+        {
+            columns.ids.push(id.as_str());
+            columns.projects.push(action.project_id.as_deref());
+            columns.users.push(action.user_id.as_deref());
+            columns.requests.push(action.request_id.as_deref());
+            columns.types.push(&action.action_type);
+            columns.details.push(action.action_details.as_deref());
+            columns.statuses.push(action.status.as_deref());
+            columns.environments.push(action.environment.as_deref());
+            columns
+                .references
+                .push(action.reference_ids.as_ref().map(ToString::to_string));
+            columns.costs.push(action.cost_usd.as_deref());
+            columns
+                .created
+                .push(committed_at.as_microsecond().div_euclid(1_000_000));
+        }
+        columns
+    }
+
+    pub(super) async fn insert_log(
+        &self,
+        transaction: &Transaction<'_>,
+        statements: &Statements,
+        after: Seq,
+    ) -> Result<(), Error> {
+        if self.actions.is_empty() {
+            return Ok(());
+        }
+        let mut seqs = Vec::new();
+        let mut data = Vec::new();
+        let mut committed = Vec::new();
+        let (mut rules, mut origins, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut xids) = (Vec::new(), Vec::new());
+        let (mut commits, mut changes) = (Vec::new(), Vec::new());
+        for (number, action) in (after.get() + 1..).zip(self.actions) {
+            seqs.push(number);
+            data.push(serde_json::to_string(&action.action.data).expect("a JSON object prints"));
+            committed.push(action.committed_at);
+            rules.push(action.source.rule.as_str());
+            origins.push(action.origin.as_str());
+            tables.push(action.source.table.to_string());
+            keys.push(action.source.key.as_str());
+            xids.push(action.xid as i64);
+            commits.push(PgLsn::from(action.commit_lsn.get()));
+            changes.push(PgLsn::from(action.source.position.lsn.get()));
+        }
+        let parameters: [&(dyn ToSql + Sync); 21] = [
+            &seqs,
+            &self.ids,
+            &self.projects,
+            &self.users,
+            &self.requests,
+            &self.types,
+            &self.details,
+            &self.statuses,
+            &self.environments,
+            &self.references,
+            &self.costs,
+            &self.created,
+            &data,
+            &committed,
+            &rules,
+            &origins,
+            &tables,
+            &keys,
+            &xids,
+            &commits,
+            &changes,
+        ];
+        transaction.execute(&statements.log, &parameters).await?;
+        Ok(())
+    }
+
+    pub(super) async fn insert_project_actions(
+        &self,
+        transaction: &Transaction<'_>,
+        statements: &Statements,
+    ) -> Result<(), Error> {
+        if self.actions.is_empty() {
+            return Ok(());
+        }
+        let parameters: [&(dyn ToSql + Sync); 11] = [
+            &self.ids,
+            &self.projects,
+            &self.users,
+            &self.requests,
+            &self.types,
+            &self.details,
+            &self.statuses,
+            &self.environments,
+            &self.references,
+            &self.created,
+            &self.costs,
+        ];
+        transaction
+            .execute(&statements.project_actions, &parameters)
+            .await?;
+        Ok(())
+    }
+}
