@@ -11,7 +11,7 @@ RELEASE_BIN := $(TARGET)/release
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix faults bench fuzz soak fmt lint docs postgres build release compiler
+.PHONY: help demo test test-matrix faults bench fuzz soak fmt lint docs postgres verifiers build release compiler
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -22,7 +22,7 @@ demo: postgres ## a worker, Tidings and a subscriber, live (SECONDS=30; 0 runs u
 test: ## every check: format, lints, unit and end-to-end tests, docs (TIDINGS_PG_VERSION=16)
 	@sh scripts/test.sh
 
-test-matrix: postgres ## the end-to-end tests on every major of Postgres
+test-matrix: postgres verifiers ## the end-to-end tests on every major of Postgres
 	@set -e; for major in $(MAJORS); do \
 		echo "== Postgres $$major"; export TIDINGS_PG_VERSION=$$major; \
 		$(MAKE) --no-print-directory postgres; \
@@ -59,6 +59,9 @@ docs: compiler ## the API documentation, into target/doc
 postgres: build ## server binaries of Postgres, where there are none (TIDINGS_PG_VERSION=16)
 	@$(BIN)/scratch find || { \
 		[ $$? = 3 ] && sh scripts/postgres.sh && $(BIN)/scratch find; }
+
+verifiers: ## the published libraries that verify our signatures in tests, where there are none
+	@sh scripts/verifiers.sh
 
 # Always the whole workspace: features are resolved alike each time, so nothing is built twice.
 build: compiler

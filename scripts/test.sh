@@ -14,6 +14,7 @@ step() {
 began=$(date +%s)
 # The end-to-end tests run the real binary.
 step 'build and server binaries' make --no-print-directory postgres
+step 'verifiers of signatures' make --no-print-directory verifiers
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --locked --workspace --all-targets -- -D warnings
 step 'tests' cargo test --locked --workspace --no-fail-fast

@@ -1,4 +1,20 @@
 //! End-to-end tests, on a real Postgres, with the real binary and real subscribers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crashes;
 mod harness;
+mod identity;
+mod idle;
+mod images;
+mod large;
+mod malformed;
+mod publication;
+mod secrecy;
+mod sentences;
+mod setup;
+mod slot;
+mod stalls;
+mod standby;
+mod subscribers;
+mod transactions;
+mod verifiers;

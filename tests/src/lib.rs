@@ -12,18 +12,32 @@
 //! ops.until(1).await;
 //! ```
 
+mod audit;
+mod faults;
+mod load;
 mod program;
+mod proxy;
+mod random;
 mod receiver;
 mod request;
 mod settings;
 mod sidecar;
 mod stage;
+mod trial;
 mod wait;
+mod world;
 
+pub use audit::{Audit, Subscriber};
+pub use faults::{Outage, break_server, kill_sidecars};
+pub use load::{Load, Pace};
 pub use program::{Outcome, tidings};
+pub use proxy::{Damage, Proxy};
+pub use random::Random;
 pub use receiver::{Behaviour, Receiver};
 pub use request::Request;
 pub use settings::Settings;
 pub use sidecar::Sidecar;
 pub use stage::{Action, REFERENCE_TABLES, Stage};
+pub use trial::Trial;
 pub use wait::{PATIENCE, eventually};
+pub use world::{Expected, large_transaction};

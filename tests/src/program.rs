@@ -48,8 +48,22 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    tidings_with(config, &[], arguments).await
+}
+
+/// The same with these variables.
+pub(crate) async fn tidings_with<I, S>(
+    config: &Path,
+    variables: &[(&str, &str)],
+    arguments: I,
+) -> Outcome
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     let mut command = command(config);
-    let output = command.args(arguments).kill_on_drop(true).output().await;
+    command.envs(variables.iter().copied()).args(arguments);
+    let output = command.kill_on_drop(true).output().await;
     let output = output.expect("the binary can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Outcome {

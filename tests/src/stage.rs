@@ -1,19 +1,25 @@
 //! A worker's database on a server of its own, and the settings of a sidecar for it.
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use scratch::{Builder, Server};
 use tempfile::TempDir;
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{Outcome, Receiver, Settings, Sidecar, eventually, tidings};
+use crate::{Outcome, Receiver, Settings, Sidecar, eventually, program, tidings};
 
 /// The tables of the built-in pack `reference`.
 pub const REFERENCE_TABLES: &str = include_str!("../../config/reference.sql");
 
 const DATABASE: &str = "app";
+
+/// Whether somebody reads a logical slot.
+const STREAMING: &str =
+    "select count(*) > 0 from pg_replication_slots where active and plugin = 'pgoutput'";
 
 /// Everything of one test. Role `worker` owns database `app` and its tables, `tidings` is the
 /// sidecar's least-privileged role, and setup comes as the superuser.
@@ -57,7 +63,7 @@ impl Stage {
             .expect("no panic in scratch")
             .expect("a server starts");
         let directory = TempDir::new().expect("a directory can be made");
-        let api = format!("127.0.0.1:{}", free_port().await);
+        let api = free_address().await;
         let mut settings = Settings::default();
         settings
             .set("database.url", server.url_as("tidings", DATABASE))
@@ -106,6 +112,22 @@ impl Stage {
         tidings(&self.config(), arguments).await
     }
 
+    /// The same with these variables, which override the settings.
+    pub async fn tidings_with<I, S>(&self, variables: &[(&str, &str)], arguments: I) -> Outcome
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        program::tidings_with(&self.config(), variables, arguments).await
+    }
+
+    /// Writes a file beside the settings, where relative paths in them lead to.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).expect("a file can be written");
+        path
+    }
+
     /// `tidings setup`, then `tidings run`; returns when it reads the stream.
     pub async fn run(&self) -> Sidecar {
         self.tidings(["setup"]).await.success();
@@ -117,9 +139,7 @@ impl Stage {
         let mut sidecar = self.spawn(&[]);
         eventually("the sidecar reads the stream", async || {
             assert!(sidecar.is_running(), "tidings ended:\n{}", sidecar.log());
-            self.try_value("select coalesce(bool_or(active), false) from pg_replication_slots")
-                .await
-                .unwrap_or(false)
+            self.try_value(STREAMING).await.unwrap_or(false)
         })
         .await;
         sidecar
@@ -129,6 +149,15 @@ impl Stage {
     pub fn spawn(&self, arguments: &[&str]) -> Sidecar {
         let log = self.directory.path().join("log");
         Sidecar::spawn(&self.config(), arguments, log, self.api.clone())
+    }
+
+    /// Another `tidings run` on the same slot, with an API and a log of its own; waits for nothing.
+    pub async fn second(&self) -> Sidecar {
+        let api = free_address().await;
+        let mut settings = self.settings.clone();
+        settings.set("api.listen", api.clone());
+        let config = self.file("second.toml", &settings.render());
+        Sidecar::spawn(&config, &[], self.directory.path().join("second.log"), api)
     }
 
     /// The settings as a file, up to date.
@@ -162,7 +191,10 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{error:?} in {sql}"))
     }
 
-    async fn try_value<T: FromSqlOwned>(&self, sql: &str) -> Result<T, tokio_postgres::Error> {
+    pub(crate) async fn try_value<T: FromSqlOwned>(
+        &self,
+        sql: &str,
+    ) -> Result<T, tokio_postgres::Error> {
         self.try_connect()
             .await?
             .query_one(sql, &[])
@@ -230,8 +262,13 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     Ok(client)
 }
 
-async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
+/// An address of this stage alone: it stays free while the sidecar is down, whatever ports others
+/// are given on 127.0.0.1 meanwhile.
+async fn free_address() -> String {
+    static STAGES: AtomicU32 = AtomicU32::new(1);
+    let number = STAGES.fetch_add(1, Ordering::Relaxed) + std::process::id() * 1000;
+    let [_, a, b, c] = number.to_be_bytes();
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await;
     let address = listener.and_then(|listener| listener.local_addr());
-    address.expect("a port is free").port()
+    address.expect("an address is free").to_string()
 }

@@ -94,7 +94,7 @@ impl ActionsTable {
     pub(crate) async fn check_privilege(&self, session: &Session) -> Result<(), Error> {
         let row = session
             .query_one(
-                "select has_table_privilege(current_user, $1, 'insert')",
+                "select has_table_privilege(current_user, $1::oid, 'insert')",
                 &[&self.oid],
             )
             .await?;

@@ -10,6 +10,7 @@ use activity::{Action, ActionId, Lsn, Origin, Position, Seq, Source, TableName};
 use jiff::Timestamp;
 use postgres_types::PgLsn;
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 use self::columns::{Columns, ImageColumns};
 use self::statements::Statements;
@@ -147,13 +148,13 @@ impl Write<'_> {
     async fn all(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
         self.progress(transaction).await?;
         let columns = Columns::of(&self.batch.actions);
-        tokio::try_join!(
+        let (log, actions, images, faults) = tokio::join!(
             columns.insert_log(transaction, self.statements, self.fence.seq),
             columns.insert_project_actions(transaction, self.statements),
             self.images(transaction),
             self.faults(transaction),
-        )?;
-        Ok(())
+        );
+        first_cause([log, actions, images, faults])
     }
 
     /// The same, where `project_actions` refuses a row: the rows at fault are found by halving and
@@ -312,6 +313,16 @@ impl Write<'_> {
         }
         Ok(())
     }
+}
+
+/// Of statements that were under way together, the error that made the others fail: once one is
+/// refused those behind it are too, and the answer to one of those may be looked at first.
+fn first_cause(outcomes: [Result<(), Error>; 4]) -> Result<(), Error> {
+    let follows =
+        |error: &Error| error.sqlstate() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
+    let mut errors: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
+    errors.sort_by_key(follows);
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 async fn write_refusal(

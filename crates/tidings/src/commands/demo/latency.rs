@@ -24,7 +24,12 @@ mod tests {
     use super::*;
 
     fn latencies(milliseconds: impl IntoIterator<Item = u64>) -> Latencies {
-        Latencies(milliseconds.into_iter().map(Duration::from_millis).collect())
+        Latencies(
+            milliseconds
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect(),
+        )
     }
 
     #[test]

@@ -59,11 +59,21 @@ struct Notice {
     received: Instant,
 }
 
-/// Something to tell, with its time since COMMIT returned to the worker where that is known.
+/// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    Recorded(Sentence, Option<Duration>),
-    Notified(Sentence, Option<Duration>),
+pub struct Fact {
+    pub stage: Stage,
+    pub at: Instant,
+    /// Since COMMIT returned to the worker, where that is known already.
+    pub after: Option<Duration>,
+    pub sentence: Sentence,
+}
+
+/// How far an action has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Recorded,
+    Notified,
 }
 
 /// The end of the story, counted.
@@ -116,13 +126,15 @@ impl Ledger {
         let tally = self.sentences.entry(sentence.clone()).or_default();
         let nth = tally.rows;
         tally.rows += 1;
-        let after = |time: Instant| {
-            let committed = tally.committed.get(nth)?;
-            Some(time.saturating_duration_since(*committed))
-        };
-        let mut facts = vec![Fact::Recorded(sentence.clone(), after(seen))];
+        let committed = tally.committed.get(nth).copied();
+        let mut facts = vec![fact(Stage::Recorded, seen, committed, sentence.clone())];
         for Notice { sentence, received } in &entry.notices {
-            facts.push(Fact::Notified(sentence.clone(), after(*received)));
+            facts.push(fact(
+                Stage::Notified,
+                *received,
+                committed,
+                sentence.clone(),
+            ));
         }
         entry.row = Some(Row {
             sentence,
@@ -143,9 +155,8 @@ impl Ledger {
         let told = sentence.clone();
         entry.notices.push(Notice { sentence, received });
         let row = entry.row.as_ref()?;
-        let after = row.committed(&self.sentences);
-        let after = after.map(|committed| received.saturating_duration_since(committed));
-        Some(Fact::Notified(told, after))
+        let committed = row.committed(&self.sentences);
+        Some(fact(Stage::Notified, received, committed, told))
     }
 
     pub fn refused(&mut self) {
@@ -210,5 +221,14 @@ impl Row {
     fn committed(&self, sentences: &HashMap<Sentence, Tally>) -> Option<Instant> {
         let tally = sentences.get(&self.sentence)?;
         tally.committed.get(self.nth).copied()
+    }
+}
+
+fn fact(stage: Stage, at: Instant, committed: Option<Instant>, sentence: Sentence) -> Fact {
+    Fact {
+        stage,
+        at,
+        after: committed.map(|committed| at.saturating_duration_since(committed)),
+        sentence,
     }
 }

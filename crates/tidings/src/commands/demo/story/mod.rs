@@ -5,7 +5,10 @@
 //! seed tells the same story. What each transaction must give is said here, from the worker's side
 //! alone: nothing of Tidings is asked.
 
+mod databases;
+mod deployments;
 mod project;
+mod projects;
 mod scene;
 mod sql;
 
@@ -23,7 +26,7 @@ const PROJECTS: usize = 3;
 /// Scenes of the first project before others join in.
 const OPENING: usize = 14;
 const NAMES: [&str; 12] = [
-    "shop-api", "blog", "chat", "billing", "search", "inbox", "wiki", "radio", "maps", "polls",
+    "shop", "blog", "chat", "billing", "search", "inbox", "wiki", "radio", "maps", "polls",
     "forms", "notes",
 ];
 
@@ -80,7 +83,7 @@ impl Story {
             round => format!("{name}-{}", round + 1),
         };
         self.born += 1;
-        Project::new(self.born, name, &mut self.random)
+        Project::new(self.born, name)
     }
 }
 

@@ -11,6 +11,16 @@ pub struct Scene {
     pub expected: Vec<Sentence>,
 }
 
+impl Scene {
+    /// Both in one transaction, which ends as this one does.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.words = format!("{}, {}", self.words, other.words);
+        self.statements.extend(other.statements);
+        self.expected.extend(other.expected);
+        self
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Commit,
@@ -28,6 +38,27 @@ pub enum Value {
     Text(String),
     Number(i32),
     Json(serde_json::Value),
+}
+
+pub(super) fn scene<const S: usize, const E: usize>(
+    words: String,
+    statements: [Statement; S],
+    expected: [Sentence; E],
+) -> Scene {
+    Scene {
+        words,
+        statements: statements.into(),
+        end: End::Commit,
+        expected: expected.into(),
+    }
+}
+
+pub(super) fn statement(sql: &'static str, values: Vec<Value>) -> Statement {
+    Statement { sql, values }
+}
+
+pub(super) fn values<const N: usize>(values: [Value; N]) -> Vec<Value> {
+    values.into()
 }
 
 impl From<&str> for Value {

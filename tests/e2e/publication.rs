@@ -1,0 +1,134 @@
+//! A publication that is dropped takes changes with it that no stream ever shows.
+
+use scratch::Server;
+use tests::{Sidecar, Stage, eventually};
+use tokio_postgres::types::PgLsn;
+
+const DROP: &str = "drop publication tidings";
+const CREATE: &str = "create publication tidings for table projects, databases, deployments \
+                      with (publish_via_partition_root = true)";
+
+async fn stage() -> Stage {
+    Stage::on(Server::builder().fast()).await
+}
+
+async fn insert(stage: &Stage, id: &str) {
+    let sql = "insert into projects (project_id, name, status) values";
+    stage
+        .execute(&format!("{sql} ('{id}', '{id}', 'active')"))
+        .await;
+}
+
+/// Drops the publication, and tells where in the WAL that was at the latest.
+async fn drop_publication(stage: &Stage) -> PgLsn {
+    stage.execute(DROP).await;
+    stage.value("select pg_current_wal_insert_lsn()").await
+}
+
+async fn until_named(stage: &Stage) {
+    eventually("status names the publication and the command", async || {
+        let status = stage.tidings(["status", "--json"]).await.success().json();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        status["state"] == "stopped"
+            && reason.contains("publication")
+            && reason.contains("tidings setup --new-slot")
+    })
+    .await;
+}
+
+async fn assert_nothing_confirmed_past(stage: &Stage, dropped: PgLsn) {
+    let query = "select confirmed_flush_lsn from pg_replication_slots where slot_name = 'tidings'";
+    let confirmed: PgLsn = stage.value(query).await;
+    assert!(
+        confirmed <= dropped,
+        "confirmed {confirmed}, dropped at {dropped}"
+    );
+}
+
+/// Waits until the sidecar has looked once more at what is wrong.
+async fn until_looked_again(sidecar: &Sidecar) {
+    let looks = || sidecar.log().matches("capture is stopped").count();
+    let before = looks();
+    eventually("the sidecar looks again", async || looks() > before).await;
+}
+
+/// After `setup --new-slot` what is committed from then on is observed; what was before is not.
+async fn assert_goes_on_with_a_new_slot(stage: &Stage, sidecar: Sidecar, seen: i64) {
+    assert!(sidecar.terminate(tests::PATIENCE).await.success());
+    assert_eq!(stage.tidings(["setup"]).await.code(), 3);
+    stage.tidings(["setup", "--new-slot"]).await.success();
+    let _sidecar = stage.resume().await;
+    insert(stage, "afterwards").await;
+    stage.until_actions(seen + 1).await;
+    assert_eq!(
+        stage.sentences().await.last().unwrap(),
+        "Project 'afterwards' created"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_dropped_while_running_is_named_and_nothing_past_it_is_confirmed() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    let dropped = drop_publication(&stage).await;
+    for id in ["a", "b", "c"] {
+        insert(&stage, id).await;
+    }
+    until_named(&stage).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    stage.execute(CREATE).await;
+    insert(&stage, "d").await;
+    until_looked_again(&sidecar).await;
+    until_named(&stage).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_dropped_from_an_idle_database_is_named_and_nothing_past_it_is_confirmed() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    let dropped = drop_publication(&stage).await;
+    stage
+        .execute("create table other as select generate_series(1, 1000)")
+        .await;
+    until_named(&stage).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    stage.execute(CREATE).await;
+    until_looked_again(&sidecar).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_dropped_and_recreated_in_a_moment_is_named() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    let dropped = drop_publication(&stage).await;
+    insert(&stage, "unseen").await;
+    stage.execute(CREATE).await;
+    insert(&stage, "later").await;
+    until_named(&stage).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_recreated_while_stopped_is_named_at_the_start() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    assert!(sidecar.terminate(tests::PATIENCE).await.success());
+    let dropped = drop_publication(&stage).await;
+    insert(&stage, "unseen").await;
+    stage.execute(CREATE).await;
+    let sidecar = stage.spawn(&[]);
+    until_named(&stage).await;
+    assert_nothing_confirmed_past(&stage, dropped).await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}

@@ -1,0 +1,145 @@
+//! A slot that is not where it was left: named, and nothing is passed over silently.
+
+use scratch::Server;
+use tests::{PATIENCE, Sidecar, Stage, eventually};
+
+async fn stage() -> Stage {
+    let mut stage = Stage::on(Server::builder().fast()).await;
+    stage.settings.set("capture.confirm_lease", "64KiB");
+    stage
+}
+
+async fn insert(stage: &Stage, id: &str) {
+    let sql = "insert into projects (project_id, name, status) values";
+    stage
+        .execute(&format!("{sql} ('{id}', '{id}', 'active')"))
+        .await;
+}
+
+async fn until_named(stage: &Stage, what: &str) {
+    eventually(&format!("status says {what:?}"), async || {
+        let status = stage.tidings(["status", "--json"]).await.success().json();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        status["state"] == "stopped" && reason.contains(what) && reason.contains("--new-slot")
+    })
+    .await;
+}
+
+async fn assert_goes_on_with_a_new_slot(stage: &Stage, sidecar: Sidecar, seen: i64) {
+    assert!(sidecar.terminate(PATIENCE).await.success());
+    let told = stage
+        .tidings(["setup", "--new-slot"])
+        .await
+        .success()
+        .stdout;
+    assert!(told.contains("not observed"), "{told}");
+    let _sidecar = stage.resume().await;
+    insert(stage, "afterwards").await;
+    stage.until_actions(seen + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_dropped_while_stopped_is_named() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    assert!(sidecar.terminate(PATIENCE).await.success());
+    stage
+        .execute("select pg_drop_replication_slot('tidings')")
+        .await;
+    insert(&stage, "unseen").await;
+    let sidecar = stage.spawn(&[]);
+    until_named(&stage, "replication slot tidings does not exist").await;
+    stage.until_actions(1).await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_dropped_under_a_running_sidecar_is_named() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    sidecar.freeze();
+    stage
+        .execute("select pg_terminate_backend(active_pid) from pg_replication_slots")
+        .await;
+    stage
+        .until("select not active from pg_replication_slots")
+        .await;
+    stage
+        .execute("select pg_drop_replication_slot('tidings')")
+        .await;
+    insert(&stage, "unseen").await;
+    sidecar.thaw();
+    until_named(&stage, "replication slot tidings does not exist").await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_advanced_after_a_clean_stop_is_named() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    assert!(sidecar.terminate(PATIENCE).await.success());
+    insert(&stage, "passed over").await;
+    advance(&stage).await;
+    let sidecar = stage.spawn(&[]);
+    until_named(&stage, "moved by somebody else").await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_advanced_beyond_the_lease_after_a_crash_is_named() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    sidecar.kill9().await;
+    insert(&stage, "passed over").await;
+    stage
+        .execute("create table other as select repeat('x', 500) from generate_series(1, 2000)")
+        .await;
+    stage
+        .until("select not active from pg_replication_slots")
+        .await;
+    advance(&stage).await;
+    let sidecar = stage.spawn(&[]);
+    until_named(&stage, "moved by somebody else").await;
+    assert_goes_on_with_a_new_slot(&stage, sidecar, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_right_after_a_crash_is_not_taken_for_a_slot_that_was_moved() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    insert(&stage, "before").await;
+    stage.until_actions(1).await;
+    // The slot is confirmed past the last action, by others' WAL.
+    stage
+        .execute("create table other as select generate_series(1, 100)")
+        .await;
+    let confirmed =
+        "select confirmed_flush_lsn > end_lsn from pg_replication_slots, tidings.progress";
+    stage.until(confirmed).await;
+    sidecar.kill9().await;
+    for _ in 0..3 {
+        stage
+            .until("select not active from pg_replication_slots")
+            .await;
+        let sidecar = stage.resume().await;
+        assert!(sidecar.terminate(PATIENCE).await.success());
+    }
+    let _sidecar = stage.resume().await;
+    insert(&stage, "after").await;
+    stage.until_actions(2).await;
+}
+
+/// To the end of the WAL, as anybody may who may replicate.
+async fn advance(stage: &Stage) {
+    stage
+        .execute("select pg_replication_slot_advance('tidings', pg_current_wal_lsn())")
+        .await;
+}

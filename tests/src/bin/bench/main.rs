@@ -1,0 +1,38 @@
+//! `make bench`: the figures of Tidings on this machine, in one run of a few minutes.
+//!
+//! Prints a table for each question: how fast the WAL is decoded (beside `pg_recvlogical` on the
+//! same WAL), how fast a backlog becomes rows and notifications, how long one commit takes to
+//! become a row and a notification, and what the sidecar takes of memory and processor. What is
+//! compared is measured in the same run. Asserts that nothing is lost on the way, and never a time.
+//!
+//! `TIDINGS_SEED` changes the drawn texts.
+
+mod backlog;
+mod client;
+mod decode;
+mod latency;
+mod machine;
+mod memory;
+mod process;
+mod quantiles;
+mod table;
+mod worker;
+
+use std::time::Instant;
+
+use worker::Worker;
+
+#[tokio::main]
+async fn main() {
+    let begun = Instant::now();
+    let seed = std::env::var("TIDINGS_SEED").map_or(1, |seed| {
+        seed.parse().expect("TIDINGS_SEED is a whole number")
+    });
+    let worker = Worker::new(seed);
+    machine::print(seed);
+    decode::measure(worker).await;
+    backlog::measure(worker).await;
+    let load = latency::measure(worker).await;
+    memory::measure(worker, &load).await;
+    println!("\n{} s in all", begun.elapsed().as_secs());
+}
