@@ -85,7 +85,7 @@ fn retries_and_first_attempts_each_keep_a_place() {
         lane.push_retry(Job {
             action: action(n),
             attempt: 2,
-        })
+        });
     });
     let jobs: Vec<Job> = std::iter::from_fn(|| lane.next()).collect();
     assert_eq!(jobs.len(), 4);
@@ -96,7 +96,7 @@ fn retries_and_first_attempts_each_keep_a_place() {
         only_retries.push_retry(Job {
             action: action(n),
             attempt: 2,
-        })
+        });
     });
     assert_eq!(std::iter::from_fn(|| only_retries.next()).count(), 3);
 }
@@ -226,7 +226,7 @@ proptest! {
             world.step(step);
             prop_assert_eq!(world.passed(), None);
         }
-        let rest = std::iter::repeat([1, 2, 3, 2, 4, 5]).take(10_000).flatten();
+        let rest = std::iter::repeat_n([1, 2, 3, 2, 4, 5], 10_000).flatten();
         for step in rest {
             world.step(step);
             prop_assert_eq!(world.passed(), None);
