@@ -76,6 +76,8 @@ create table image_tables (
     schema_name text not null,
     table_name text not null,
     generation integer not null default 0,
+    -- False once no rule names the table: what happens from then on is not seen.
+    watched boolean not null default true,
     constraint image_table_is_named_once unique (schema_name, table_name)
 );
 

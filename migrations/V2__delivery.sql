@@ -76,7 +76,7 @@ create table attempts (
     address text,
     error text,
     response_excerpt text,
-    primary key (seq, endpoint_id, attempt, attempted_at),
+    primary key (endpoint_id, seq, attempt, attempted_at),
     constraint attempt_outcome_is_known check (outcome in ('delivered', 'parked', 'dead')),
     constraint answered_has_status check (outcome <> 'delivered' or status is not null)
 ) partition by range (attempted_at);

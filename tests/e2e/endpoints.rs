@@ -7,19 +7,37 @@ use tests::{Outcome, Receiver, Stage};
 fn refused(outcome: &Outcome, code: i32, says: &[&str]) {
     assert_eq!(outcome.code(), code, "{}{}", outcome.stdout, outcome.stderr);
     for text in says {
-        assert!(outcome.stderr.contains(text), "{text} is not in {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(text),
+            "{text} is not in {}",
+            outcome.stderr
+        );
     }
 }
 
 async fn add(stage: &Stage, name: &str, receiver: &Receiver, more: &[&str]) -> Value {
     let (url, secret) = (receiver.url(), receiver.secret().expose());
-    let mut arguments = vec!["endpoints", "add", "--json", "--name", name, "--url", &url, "--secret", &secret];
+    let mut arguments = vec![
+        "endpoints",
+        "add",
+        "--json",
+        "--name",
+        name,
+        "--url",
+        &url,
+        "--secret",
+        &secret,
+    ];
     arguments.extend(more);
     stage.tidings(arguments).await.success().json()
 }
 
 async fn list(stage: &Stage) -> Vec<Value> {
-    let listed = stage.tidings(["endpoints", "list", "--json"]).await.success().json();
+    let listed = stage
+        .tidings(["endpoints", "list", "--json"])
+        .await
+        .success()
+        .json();
     listed.as_array().unwrap().clone()
 }
 
@@ -28,7 +46,16 @@ async fn endpoints_are_added_listed_and_removed_while_the_sidecar_runs() {
     let stage = Stage::start().await;
     let _sidecar = stage.run().await;
     assert_eq!(list(&stage).await, [json!(null); 0]);
-    let told = stage.tidings(["endpoints", "add", "--name", "a", "--url", "https://example.com/x"]).await;
+    let told = stage
+        .tidings([
+            "endpoints",
+            "add",
+            "--name",
+            "a",
+            "--url",
+            "https://example.com/x",
+        ])
+        .await;
     let told = told.success().stdout;
     assert!(told.contains("ep_") && told.contains("whsec_"), "{told}");
     let ops = Receiver::open().await;
@@ -44,19 +71,33 @@ async fn endpoints_are_added_listed_and_removed_while_the_sidecar_runs() {
     });
     assert_eq!(listed[1], expected);
     let printed = stage.tidings(["endpoints", "list"]).await.success().stdout;
-    assert!(printed.contains("ops") && printed.contains("types: project_*, deployment"), "{printed}");
+    assert!(
+        printed.contains("ops") && printed.contains("types: project_*, deployment"),
+        "{printed}"
+    );
     assert!(!printed.contains("whsec_"), "the secret is shown once");
 
-    stage.execute("insert into projects (project_id, status) values ('p', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, status) values ('p', 'active')")
+        .await;
     ops.until(1).await;
     ops.assert_verified();
-    stage.tidings(["endpoints", "remove", "ops"]).await.success();
+    stage
+        .tidings(["endpoints", "remove", "ops"])
+        .await
+        .success();
     stage.tidings(["endpoints", "remove", "a"]).await.success();
     assert_eq!(list(&stage).await, [json!(null); 0]);
-    refused(&stage.tidings(["endpoints", "remove", "ops"]).await, 1, &["no endpoint named", "endpoints list"]);
+    refused(
+        &stage.tidings(["endpoints", "remove", "ops"]).await,
+        1,
+        &["no endpoint named", "endpoints list"],
+    );
     // Added again it begins at the head: the one before is not told again.
     add(&stage, "ops", &ops, &[]).await;
-    stage.execute("insert into projects (project_id, status) values ('q', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, status) values ('q', 'active')")
+        .await;
     ops.until(2).await;
     assert_eq!(ops.requests().len(), 2);
 }
@@ -72,22 +113,68 @@ async fn an_endpoint_that_could_never_work_is_refused_with_what_to_do() {
     };
     let good = "https://example.com/x";
     add(&stage, "a", good, &[]).await.success();
-    refused(&add(&stage, "a", good, &[]).await, 1, &["\"a\" already", "remove it first"]);
-    refused(&add(&stage, "b", "example.com/x", &[]).await, 2, &["https://host/path"]);
-    refused(&add(&stage, "b", "ftp://example.com/x", &[]).await, 2, &["https://"]);
-    refused(&add(&stage, "b", "https://u:p@example.com/x", &[]).await, 2, &["password"]);
-    refused(&add(&stage, "b", "http://93.184.216.34/x", &[]).await, 2, &["webhooks.allow_networks"]);
-    refused(&add(&stage, "b", "https://10.0.0.1/x", &[]).await, 2, &["webhooks.allow_networks"]);
-    refused(&add(&stage, "b", "http://169.254.169.254/x", &[]).await, 2, &["credentials of a machine"]);
-    refused(&add(&stage, "b", good, &["--types", "a*b"]).await, 2, &["a*b"]);
-    refused(&add(&stage, "b", good, &["--secret", "s3cr3t"]).await, 2, &["whsec_"]);
+    refused(
+        &add(&stage, "a", good, &[]).await,
+        1,
+        &["\"a\" already", "remove it first"],
+    );
+    refused(
+        &add(&stage, "b", "example.com/x", &[]).await,
+        2,
+        &["https://host/path"],
+    );
+    refused(
+        &add(&stage, "b", "ftp://example.com/x", &[]).await,
+        2,
+        &["https://"],
+    );
+    refused(
+        &add(&stage, "b", "https://u:p@example.com/x", &[]).await,
+        2,
+        &["password"],
+    );
+    refused(
+        &add(&stage, "b", "http://93.184.216.34/x", &[]).await,
+        2,
+        &["webhooks.allow_networks"],
+    );
+    refused(
+        &add(&stage, "b", "https://10.0.0.1/x", &[]).await,
+        2,
+        &["webhooks.allow_networks"],
+    );
+    refused(
+        &add(&stage, "b", "http://169.254.169.254/x", &[]).await,
+        2,
+        &["credentials of a machine"],
+    );
+    refused(
+        &add(&stage, "b", good, &["--types", "a*b"]).await,
+        2,
+        &["a*b"],
+    );
+    refused(
+        &add(&stage, "b", good, &["--secret", "s3cr3t"]).await,
+        2,
+        &["whsec_"],
+    );
     refused(&add(&stage, "", good, &[]).await, 2, &["name"]);
     assert_eq!(list(&stage).await.len(), 1);
 
-    stage.settings.set("webhooks.allow_networks", toml::Value::Array(Vec::new()));
-    refused(&add(&stage, "b", "http://example.com/x", &[]).await, 2, &["https", "webhooks.allow_networks"]);
+    stage
+        .settings
+        .set("webhooks.allow_networks", toml::Value::Array(Vec::new()));
+    refused(
+        &add(&stage, "b", "http://example.com/x", &[]).await,
+        2,
+        &["https", "webhooks.allow_networks"],
+    );
     let ops = stage.subscribe("ops").await;
-    refused(&stage.tidings(["run"]).await, 2, &["ops", "webhooks.allow_networks"]);
+    refused(
+        &stage.tidings(["run"]).await,
+        2,
+        &["ops", "webhooks.allow_networks"],
+    );
     drop(ops);
 }
 
@@ -107,12 +194,31 @@ async fn filters_route_by_type_project_environment_and_status() {
     let wanted: [(&str, &[&str], &[i64]); 8] = [
         ("all", &[], &[1, 2, 3, 4, 5, 6, 7]),
         ("star", &["--types", "*"], &[1, 2, 3, 4, 5, 6, 7]),
-        ("types", &["--types", "project_*,endpoints_added"], &[1, 2, 3]),
+        (
+            "types",
+            &["--types", "project_*,endpoints_added"],
+            &[1, 2, 3],
+        ),
         ("exact", &["--types", "project"], &[]),
         ("project", &["--projects", "p"], &[1, 4, 5]),
-        ("environment", &["--environments", "production,staging"], &[1, 4, 5, 6]),
+        (
+            "environment",
+            &["--environments", "production,staging"],
+            &[1, 4, 5, 6],
+        ),
         ("status", &["--statuses", "failed,in_progress"], &[5, 6, 7]),
-        ("joined", &["--statuses", "failed", "--projects", "p,q", "--types", "deployment"], &[6]),
+        (
+            "joined",
+            &[
+                "--statuses",
+                "failed",
+                "--projects",
+                "p,q",
+                "--types",
+                "deployment",
+            ],
+            &[6],
+        ),
     ];
     let mut receivers = Vec::new();
     for (name, filter, _) in wanted {
@@ -129,7 +235,9 @@ async fn filters_route_by_type_project_environment_and_status() {
             "(select case when e.behind then e.cursor_seq else greatest(e.cursor_seq, d.seq) end = 7
               from tidings.endpoints e join tidings.delivery_progress d using (shard) where e.name = '{name}')"
         )).await;
-        let mut got: Vec<i64> = receiver.requests().iter()
+        let mut got: Vec<i64> = receiver
+            .requests()
+            .iter()
             .map(|request| request.json()["data"]["seq"].as_i64().unwrap())
             .collect();
         got.sort_unstable();
@@ -144,28 +252,50 @@ async fn declared_endpoints_appear_change_and_vanish_with_the_settings() {
     let sidecar = stage.run().await;
     let by_hand = Receiver::open().await;
     add(&stage, "by hand", &by_hand, &[]).await;
-    stage.execute("insert into projects (project_id, status) values ('p', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, status) values ('p', 'active')")
+        .await;
     ops.until(1).await;
     by_hand.until(1).await;
     sidecar.terminate(tests::PATIENCE).await;
-    let id = list(&stage).await.into_iter().find(|e| e["name"] == "ops").unwrap()["id"].clone();
+    let id = list(&stage)
+        .await
+        .into_iter()
+        .find(|e| e["name"] == "ops")
+        .unwrap()["id"]
+        .clone();
 
     // The same name is the same endpoint: another filter and receiver, where the old one left off.
-    stage.execute("insert into projects (project_id, status) values ('q', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, status) values ('q', 'active')")
+        .await;
     let moved = stage.subscribe("ops").await;
     let sidecar = stage.resume().await;
     moved.until(1).await;
     moved.assert_verified();
-    let ops_now = list(&stage).await.into_iter().find(|e| e["name"] == "ops").unwrap();
-    assert_eq!((&ops_now["id"], &ops_now["origin"]), (&id, &json!("config")));
+    let ops_now = list(&stage)
+        .await
+        .into_iter()
+        .find(|e| e["name"] == "ops")
+        .unwrap();
+    assert_eq!(
+        (&ops_now["id"], &ops_now["origin"]),
+        (&id, &json!("config"))
+    );
     assert_eq!(moved.requests()[0].json()["data"]["project_id"], "q");
     by_hand.until(2).await;
     sidecar.terminate(tests::PATIENCE).await;
 
-    stage.settings.set("endpoints", toml::Value::Array(Vec::new()));
+    stage
+        .settings
+        .set("endpoints", toml::Value::Array(Vec::new()));
     let _sidecar = stage.resume().await;
-    stage.until("(select count(*) = 1 from tidings.endpoints)").await;
-    stage.execute("insert into projects (project_id, status) values ('r', 'active')").await;
+    stage
+        .until("(select count(*) = 1 from tidings.endpoints)")
+        .await;
+    stage
+        .execute("insert into projects (project_id, status) values ('r', 'active')")
+        .await;
     by_hand.until(3).await;
     assert_eq!((ops.requests().len(), moved.requests().len()), (1, 1));
 }

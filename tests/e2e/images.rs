@@ -107,6 +107,32 @@ async fn a_large_value_that_an_update_left_alone_is_taken_from_the_image() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_value_older_than_the_sidecar_is_quarantined_once_under_the_default_pack() {
+    let stage = with_large_endpoints().await;
+    let insert = format!(
+        "insert into projects (project_id, name, status, endpoints)
+         values ('p', 'x', 'creating', {})",
+        large(r#"{"method": "GET", "path": "/a"}"#)
+    );
+    stage.execute(&insert).await;
+    let _sidecar = stage.run().await;
+    for status in ["creating", "active", "creating"] {
+        stage.execute(&format!("update projects set status = '{status}'")).await;
+    }
+    stage
+        .execute("insert into projects (project_id, name, status) values ('q', 'y', 'active')")
+        .await;
+    stage
+        .until("exists (select from project_actions where project_id = 'q')")
+        .await;
+    let told: String = stage
+        .value("select string_agg(table_name || ' ' || key || ' ' || reason, '; ') from tidings.quarantine")
+        .await;
+    let expected = r#"public.projects ["p"] column "endpoints" was not sent"#;
+    assert!(told.starts_with(expected) && !told.contains(';'), "{told}");
+}
+
 /// Tells of every update, by the new row alone.
 const COUNTING_PACK: &str = r#"
 [pack]

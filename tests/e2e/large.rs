@@ -5,7 +5,7 @@ use tests::{Audit, Random, Sidecar, Stage, Trial, large_transaction};
 
 const PEAK_BYTES_MAX: u64 = 200 << 20;
 /// Changes after which the sidecar cuts a transaction.
-const CUT: usize = 4096;
+const CUT: usize = 2048;
 
 async fn stage() -> Stage {
     Stage::on(Server::builder().fast()).await

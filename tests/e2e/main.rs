@@ -2,19 +2,25 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crashes;
+mod endpoints;
 mod harness;
 mod identity;
 mod idle;
 mod images;
 mod large;
 mod malformed;
+mod operation;
+mod packs;
 mod publication;
 mod secrecy;
 mod sentences;
+mod settings;
 mod setup;
 mod slot;
 mod stalls;
 mod standby;
 mod subscribers;
+mod takeover;
 mod transactions;
 mod verifiers;
+mod worker_table;

@@ -51,7 +51,7 @@ name = "fails"
 name = "number"
 table = "projects"
 on = ["update"]
-action_details = "{{ new.name + 1 }}"
+action_details = "{{ new.container_id + 1 }}"
 "#;
 
 /// Rows that pass, rows on which a rule fails, and rows that project_actions refuses: each with

@@ -2,14 +2,22 @@
 
 use tests::{Outcome, Stage};
 
-const SECRETS: [&str; 3] = ["hunter2", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "t0ken-in-a-url"];
+const SECRETS: [&str; 3] = [
+    "hunter2",
+    "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "t0ken-in-a-url",
+];
 
 /// Panics unless the settings were refused with all of this, and without a secret.
 #[track_caller]
 fn refused(outcome: &Outcome, says: &[&str]) {
     assert_eq!(outcome.code(), 2, "{}{}", outcome.stdout, outcome.stderr);
     for text in says {
-        assert!(outcome.stderr.contains(text), "{text} is not in {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(text),
+            "{text} is not in {}",
+            outcome.stderr
+        );
     }
     no_secret(outcome);
 }
@@ -18,7 +26,11 @@ fn refused(outcome: &Outcome, says: &[&str]) {
 fn no_secret(outcome: &Outcome) {
     for secret in SECRETS {
         let printed = outcome.stdout.contains(secret) || outcome.stderr.contains(secret);
-        assert!(!printed, "{secret} is in {}{}", outcome.stdout, outcome.stderr);
+        assert!(
+            !printed,
+            "{secret} is in {}{}",
+            outcome.stdout, outcome.stderr
+        );
     }
 }
 
@@ -34,7 +46,11 @@ async fn what_is_wrong_with_a_setting_is_said_with_its_key_and_file() {
         ("webhooks.in_flight", "hunter2".into(), "webhooks.in_flight"),
         ("capture.columns", "hunter2".into(), "capture.columns"),
         ("api.listen", "hunter2".into(), "api.listen"),
-        ("database.url", "postgres://u:hunter2@h:port/app".into(), "database.url"),
+        (
+            "database.url",
+            "postgres://u:hunter2@h:port/app".into(),
+            "database.url",
+        ),
         ("log.level", 7.into(), "log.level"),
     ];
     for (key, value, says) in cases {
@@ -60,7 +76,11 @@ async fn a_file_that_is_no_toml_is_refused_by_line_without_its_secrets() {
         let outcome = tests::tidings(&path, ["status"]).await;
         refused(&outcome, &["broken.toml", "line"]);
     }
-    let missing = tests::tidings(&stage.file("x", "").with_file_name("missing.toml"), ["status"]).await;
+    let missing = tests::tidings(
+        &stage.file("x", "").with_file_name("missing.toml"),
+        ["status"],
+    )
+    .await;
     refused(&missing, &["missing.toml"]);
 }
 
@@ -84,9 +104,13 @@ async fn variables_override_the_file_and_are_named_when_they_are_wrong() {
     let dry = stage.tidings_with(&variables, ["setup", "--dry-run"]).await;
     assert_eq!(dry.success().stdout, "-- nothing to do\n");
 
-    let wrong = stage.tidings_with(&[("TIDINGS_WEBHOOKS__TIMEOUT", "hunter2")], ["status"]).await;
+    let wrong = stage
+        .tidings_with(&[("TIDINGS_WEBHOOKS__TIMEOUT", "hunter2")], ["status"])
+        .await;
     refused(&wrong, &["TIDINGS_WEBHOOKS__TIMEOUT"]);
-    let unknown = stage.tidings_with(&[("TIDINGS_CAPTURE__SLOTS", "x")], ["status"]).await;
+    let unknown = stage
+        .tidings_with(&[("TIDINGS_CAPTURE__SLOTS", "x")], ["status"])
+        .await;
     refused(&unknown, &["slots", "TIDINGS_CAPTURE__SLOTS"]);
 }
 
@@ -95,32 +119,59 @@ async fn a_url_can_come_from_a_file() {
     let mut stage = Stage::start().await;
     let url = stage.server.url_as("tidings:hunter2", "app");
     stage.file("url", &format!("{url}\n"));
-    stage.settings.set("database.url", "").set("database.url_file", "url");
+    stage
+        .settings
+        .set("database.url", "")
+        .set("database.url_file", "url");
     stage.tidings(["setup"]).await.success();
     no_secret(&stage.tidings(["status"]).await.success());
     stage.settings.set("database.url_file", "gone");
-    refused(&stage.tidings(["status"]).await, &["database.url_file", "gone"]);
-    stage.settings.set("database.url_file", "url").set("database.url", url);
-    refused(&stage.tidings(["status"]).await, &["database.url_file", "leave one"]);
+    refused(
+        &stage.tidings(["status"]).await,
+        &["database.url_file", "gone"],
+    );
+    stage
+        .settings
+        .set("database.url_file", "url")
+        .set("database.url", url);
+    refused(
+        &stage.tidings(["status"]).await,
+        &["database.url_file", "leave one"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_prints_a_secret() {
     let mut stage = Stage::start().await;
     let url = stage.server.url_as("tidings:hunter2", "app");
-    stage.settings.set("database.url", url).set("log.level", "trace");
+    stage
+        .settings
+        .set("database.url", url)
+        .set("log.level", "trace");
     let mut keys = toml::Table::new();
     keys.insert("url".to_owned(), "http://127.0.0.1:9/t0ken-in-a-url".into());
-    keys.insert("secret".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into());
+    keys.insert(
+        "secret".to_owned(),
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into(),
+    );
     stage.settings.endpoint("ops", keys);
-    for command in [&["setup", "--dry-run"][..], &["setup"], &["status"], &["status", "--json"]] {
+    for command in [
+        &["setup", "--dry-run"][..],
+        &["setup"],
+        &["status"],
+        &["status", "--json"],
+    ] {
         no_secret(&stage.tidings(command).await.success());
     }
     let sidecar = stage.resume().await;
-    stage.execute("insert into projects (project_id, status) values ('p', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, status) values ('p', 'active')")
+        .await;
     stage.until("exists (select from tidings.parked)").await;
     let log = sidecar.log();
-    let leak = log.lines().find(|line| SECRETS.iter().any(|secret| line.contains(secret)));
+    let leak = log
+        .lines()
+        .find(|line| SECRETS.iter().any(|secret| line.contains(secret)));
     assert_eq!(leak, None);
     let errors = "select count(*) from tidings.parked where last_error like '%t0ken%'";
     assert_eq!(stage.value::<i64>(errors).await, 0);

@@ -8,7 +8,11 @@ use tests::{Outcome, Stage};
 fn not_ready(outcome: &Outcome, says: &[&str]) {
     assert_eq!(outcome.code(), 3, "{}{}", outcome.stdout, outcome.stderr);
     for text in says {
-        assert!(outcome.stderr.contains(text), "{text} is not in {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(text),
+            "{text} is not in {}",
+            outcome.stderr
+        );
     }
 }
 
@@ -22,14 +26,28 @@ async fn the_sql_of_a_dry_run_makes_run_work() {
     not_ready(&refused, &["create role \"tidings\" login replication"]);
     let script = stage.tidings(["setup", "--dry-run"]).await.success().stdout;
     let roles = "select count(*) from pg_roles where rolname = 'tidings'";
-    assert_eq!(stage.value::<i64>(roles).await, 0, "a dry run changes nothing");
+    assert_eq!(
+        stage.value::<i64>(roles).await,
+        0,
+        "a dry run changes nothing"
+    );
     let made = "select count(*) from pg_namespace where nspname = 'tidings'";
-    assert_eq!(stage.value::<i64>(made).await, 0, "a dry run changes nothing");
+    assert_eq!(
+        stage.value::<i64>(made).await,
+        0,
+        "a dry run changes nothing"
+    );
 
     let client = stage.connect().await;
-    let lines: Vec<&str> = script.lines().filter(|line| !line.starts_with("--")).collect();
+    let lines: Vec<&str> = script
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
     for statement in lines.join("\n").split_inclusive(";\n") {
-        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{error:?} in {statement}"));
+        client
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{error:?} in {statement}"));
     }
     let _sidecar = stage.resume().await;
     stage.execute(INSERT).await;
@@ -97,7 +115,12 @@ async fn without_the_rights_setup_says_who_must_do_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_before_setup_name_setup() {
     let stage = Stage::start().await;
-    for command in [&["run"][..], &["status"], &["status", "--json"], &["endpoints", "list"]] {
+    for command in [
+        &["run"][..],
+        &["status"],
+        &["status", "--json"],
+        &["endpoints", "list"],
+    ] {
         not_ready(&stage.tidings(command).await, &["tidings setup"]);
     }
 }
@@ -105,7 +128,11 @@ async fn commands_before_setup_name_setup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wal_level_that_is_too_low_is_named_with_the_command_that_raises_it() {
     let stage = Stage::on(Server::builder().setting("wal_level", "replica")).await;
-    let mends = ["wal_level is replica", "alter system set wal_level = logical", "restart"];
+    let mends = [
+        "wal_level is replica",
+        "alter system set wal_level = logical",
+        "restart",
+    ];
     not_ready(&stage.tidings(["setup"]).await, &mends);
     not_ready(&stage.tidings(["run"]).await, &mends);
 }
@@ -137,7 +164,11 @@ async fn tables_that_can_not_be_published_are_all_named_with_what_mends_them() {
     ];
     not_ready(&stage.tidings(["setup"]).await, &obstacles);
     let made = "select count(*) from pg_publication";
-    assert_eq!(stage.value::<i64>(made).await, 0, "nothing is begun that can not be finished");
+    assert_eq!(
+        stage.value::<i64>(made).await,
+        0,
+        "nothing is begun that can not be finished"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,18 +181,27 @@ async fn a_unique_index_as_replica_identity_is_as_good_as_a_primary_key() {
     stage.execute(other).await;
     let _sidecar = stage.run().await;
     stage.execute(INSERT).await;
-    stage.execute("update projects set project_id = 'q', status = 'active'").await;
-    stage.execute(r#"update projects set endpoints = '[{"method": "GET", "path": "/"}]'"#).await;
+    stage
+        .execute("update projects set project_id = 'q', status = 'active'")
+        .await;
+    stage
+        .execute(r#"update projects set endpoints = '[{"method": "GET", "path": "/"}]'"#)
+        .await;
     stage.until_actions(2).await;
     assert_eq!(stage.sentences().await[1], "Added 1 endpoint: GET /");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_waits_for_a_transaction_says_whose_and_is_made_once_it_ends() {
-    let stage = Stage::start().await;
-    let worker = stage.connect().await;
-    let pid: i32 = worker.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
-    worker.batch_execute(&format!("begin; {INSERT}")).await.unwrap();
+/// What setup says of a transaction of the superuser's that its slot waits for.
+async fn told_while_waiting(stage: &Stage) -> String {
+    let open = stage.connect().await;
+    let pid = open
+        .query_one("select pg_backend_pid()", &[])
+        .await
+        .unwrap();
+    let pid: i32 = pid.get(0);
+    open.batch_execute(&format!("begin; {INSERT}"))
+        .await
+        .unwrap();
     let setup = stage.tidings(["setup"]);
     let release = async {
         // Setup waits for it now, and says so every two seconds; ended only after that was due.
@@ -169,14 +209,36 @@ async fn a_slot_that_waits_for_a_transaction_says_whose_and_is_made_once_it_ends
                      where wait_event_type = 'Lock' and wait_event = 'transactionid'
                        and now() - query_start > interval '3 s')";
         stage.until(waits).await;
-        worker.batch_execute("commit").await.unwrap();
+        open.batch_execute("commit").await.unwrap();
     };
     let (outcome, ()) = tokio::join!(setup, release);
-    let outcome = outcome.success();
-    let told = outcome.stdout.lines().find(|line| line.contains(&format!("process {pid}:")));
-    let told = told.unwrap_or_else(|| panic!("{pid} is not in {}", outcome.stdout));
-    assert!(told.contains("idle in transaction") && !told.contains(" 0 s"), "{told}");
+    let said = outcome.success().stdout;
+    let process = format!("process {pid}:");
+    let told = said.lines().find(|line| line.contains(&process));
+    told.unwrap_or_else(|| panic!("{pid} is not in {said}"))
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_waits_for_a_transaction_says_whose_and_is_made_once_it_ends() {
+    let stage = Stage::start().await;
+    let told = told_while_waiting(&stage).await;
+    let has_age = told.contains("idle in transaction") && !told.contains(" 0 s");
+    assert!(has_age, "{told}");
     let _sidecar = stage.resume().await;
-    stage.execute("insert into projects (project_id, name, status) values ('q', 'x', 'active')").await;
+    stage
+        .execute("insert into projects (project_id, name, status) values ('q', 'x', 'active')")
+        .await;
     stage.until_actions(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_see_into_a_transaction_still_names_its_process() {
+    let mut stage = Stage::start().await;
+    stage.execute("grant tidings to worker").await;
+    stage
+        .settings
+        .set("database.admin_url", stage.server.url_as("worker", "app"));
+    let told = told_while_waiting(&stage).await;
+    assert!(told.contains("pg_read_all_stats"), "{told}");
 }

@@ -26,6 +26,10 @@ async fn until_named(stage: &Stage, what: &str) {
 }
 
 async fn assert_goes_on_with_a_new_slot(stage: &Stage, sidecar: Sidecar, seen: i64) {
+    eventually("the sidecar says so too", async || {
+        sidecar.log().contains("capture is stopped")
+    })
+    .await;
     assert!(sidecar.terminate(PATIENCE).await.success());
     let told = stage
         .tidings(["setup", "--new-slot"])

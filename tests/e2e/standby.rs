@@ -5,7 +5,9 @@ use std::time::Duration;
 use tests::{Sidecar, Stage, eventually};
 
 fn insert(project: &str) -> String {
-    format!("insert into projects (project_id, name, status) values ('{project}', '{project}', 'active')")
+    format!(
+        "insert into projects (project_id, name, status) values ('{project}', '{project}', 'active')"
+    )
 }
 
 async fn ready(sidecar: &Sidecar) -> Option<(u16, serde_json::Value)> {
@@ -22,10 +24,15 @@ async fn a_second_sidecar_stands_by_and_takes_over_when_the_first_is_killed() {
     ops.until(1).await;
     let second = stage.second().await;
     eventually("the second stands by", async || {
-        ready(&second).await.is_some_and(|(code, body)| code == 200 && body["capture"]["state"] == "standby")
+        ready(&second)
+            .await
+            .is_some_and(|(code, body)| code == 200 && body["capture"]["state"] == "standby")
     })
     .await;
-    eventually("it says so in the log", async || second.log().contains("standing by")).await;
+    eventually("it says so in the log", async || {
+        second.log().contains("standing by")
+    })
+    .await;
     assert_eq!(ready(&first).await.unwrap().1["capture"]["state"], "up");
     let status = stage.tidings(["status", "--json"]).await.success().json();
     assert_eq!(status["state"], "active");
@@ -47,8 +54,14 @@ async fn a_standby_ends_when_it_is_told_to_and_the_first_goes_on() {
     let stage = Stage::start().await;
     let _first = stage.run().await;
     let second = stage.second().await;
-    eventually("the second stands by", async || second.log().contains("standing by")).await;
-    assert_eq!(second.terminate(Duration::from_secs(10)).await.code(), Some(0));
+    eventually("the second stands by", async || {
+        second.log().contains("standing by")
+    })
+    .await;
+    assert_eq!(
+        second.terminate(Duration::from_secs(10)).await.code(),
+        Some(0)
+    );
     stage.execute(&insert("a")).await;
     stage.until_actions(1).await;
 }
@@ -62,18 +75,27 @@ async fn a_sidecar_told_to_stop_ends_in_good_order_and_a_restart_repeats_nothing
         stage.execute(&insert(&format!("p{n}"))).await;
     }
     ops.until(50).await;
-    assert_eq!(sidecar.terminate(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(
+        sidecar.terminate(Duration::from_secs(10)).await.code(),
+        Some(0)
+    );
     let exact = "select p.confirm_limit = s.confirmed_flush_lsn and p.owner_pid is null
                    and p.stop_reason is null and not s.active
                  from tidings.progress p, pg_replication_slots s";
-    assert!(stage.value::<bool>(exact).await, "the slot stands where progress says");
+    assert!(
+        stage.value::<bool>(exact).await,
+        "the slot stands where progress says"
+    );
     let status = stage.tidings(["status", "--json"]).await.success().json();
     assert_eq!(status["state"], "stopped");
 
     let sidecar = stage.resume().await;
     stage.execute(&insert("last")).await;
     ops.until(51).await;
-    assert_eq!(sidecar.terminate(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(
+        sidecar.terminate(Duration::from_secs(10)).await.code(),
+        Some(0)
+    );
     stage.until_actions(51).await;
     assert_eq!(ops.requests().len(), 51, "nothing is sent twice");
     assert_eq!(ops.accepted().len(), 51);
@@ -87,10 +109,17 @@ async fn a_slot_that_somebody_moved_after_a_stop_is_noticed() {
     stage.until_actions(1).await;
     sidecar.terminate(Duration::from_secs(10)).await;
     stage.execute(&insert("lost")).await;
-    stage.execute("select pg_replication_slot_advance('tidings', pg_current_wal_lsn())").await;
+    stage
+        .execute("select pg_replication_slot_advance('tidings', pg_current_wal_lsn())")
+        .await;
     let _sidecar = stage.spawn(&[]);
-    stage.until("(select stop_reason like '%was moved by somebody else%' from tidings.progress)").await;
+    stage
+        .until("(select stop_reason like '%was moved by somebody else%' from tidings.progress)")
+        .await;
     let status = stage.tidings(["status", "--json"]).await.success().json();
     assert_eq!(status["state"], "stopped");
-    assert!(status["reason"].as_str().unwrap().contains("--new-slot"), "{status}");
+    assert!(
+        status["reason"].as_str().unwrap().contains("--new-slot"),
+        "{status}"
+    );
 }

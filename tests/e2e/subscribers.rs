@@ -22,7 +22,7 @@ async fn insert(stage: &Stage, from: usize, to: usize) {
 /// How many rows of the endpoint's are there.
 fn count(table: &str, endpoint: &str, and: &str) -> String {
     format!(
-        "(select count(*) from tidings.{table} join tidings.endpoints using (endpoint_id) \
+        "(select count(*) from tidings.{table} t join tidings.endpoints using (endpoint_id) \
          where name = '{endpoint}' and {and})"
     )
 }
@@ -73,7 +73,7 @@ async fn misbehaving_subscribers_hold_up_neither_the_others_nor_the_wal() {
         stage
             .until(&format!(
                 "{} = {ACTIONS}",
-                count("parked", name, "state = 'parked'")
+                count("parked", name, "t.state = 'parked'")
             ))
             .await;
         let scheduled = "due_at - attempted_at - make_interval(secs => latency_ms / 1000) \
@@ -150,7 +150,7 @@ async fn a_delivery_that_fails_through_the_whole_schedule_is_a_dead_letter() {
     stage
         .until(&format!(
             "{} = 5",
-            count("parked", "fails", "state = 'dead' and attempts = 3")
+            count("parked", "fails", "t.state = 'dead' and attempts = 3")
         ))
         .await;
     receiver.behave(Behaviour::Status(200)).await;
@@ -253,7 +253,7 @@ async fn a_blocked_address_is_never_connected_to() {
         stage
             .until(&format!(
                 "{} = 3",
-                count("parked", name, "state = 'parked'")
+                count("parked", name, "t.state = 'parked'")
             ))
             .await;
     }

@@ -21,7 +21,10 @@ async fn an_older_table_with_cost_usd_and_without_reference_ids_is_used_as_it_is
     let _sidecar = stage.run().await;
     stage.execute(&insert("p", "x")).await;
     ops.until(1).await;
-    assert_eq!(stage.sentences().await, ["Project 'x' created with container c"]);
+    assert_eq!(
+        stage.sentences().await,
+        ["Project 'x' created with container c"]
+    );
     let data = &ops.requests()[0].json()["data"];
     assert_eq!(data.get("cost_usd"), Some(&json!(null)), "{data}");
     assert_eq!(data["reference_ids"], json!({"container_id": "c"}));
@@ -38,7 +41,9 @@ async fn a_table_in_a_mixed_case_schema_with_types_of_its_own_is_filled() {
           project_id text, user_id varchar(36), request_id text, action_type kind,
           action_details text, status varchar(20), environment text, reference_ids json)"#;
     stage.execute(own).await;
-    stage.settings.set("capture.actions_table", r#""My Worker".project_actions"#);
+    stage
+        .settings
+        .set("capture.actions_table", r#""My Worker".project_actions"#);
     let _sidecar = stage.run().await;
     stage.execute(&insert("p", "x")).await;
     let filled = r#"exists (select from "My Worker".project_actions a join tidings.actions l using (action_id)
@@ -53,14 +58,22 @@ async fn a_table_in_a_mixed_case_schema_with_types_of_its_own_is_filled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_table_is_made_where_it_is_wanted() {
     let mut stage = Stage::start().await;
-    stage.execute("create schema audit authorization worker").await;
-    stage.settings.set("capture.actions_table", "audit.\"Project Actions\"");
+    stage
+        .execute("create schema audit authorization worker")
+        .await;
+    stage
+        .settings
+        .set("capture.actions_table", "audit.\"Project Actions\"");
     let _sidecar = stage.run().await;
     stage.execute(&insert("p", "x")).await;
-    stage.until("exists (select from audit.\"Project Actions\" where project_id = 'p')").await;
+    stage
+        .until("exists (select from audit.\"Project Actions\" where project_id = 'p')")
+        .await;
     let columns: String = stage
-        .value("select string_agg(column_name || ' ' || data_type, ', ' order by ordinal_position)
-                from information_schema.columns where table_schema = 'audit'")
+        .value(
+            "select string_agg(column_name || ' ' || data_type, ', ' order by ordinal_position)
+                from information_schema.columns where table_schema = 'audit'",
+        )
         .await;
     let made = "action_id character varying, project_id character varying, user_id character varying, \
         request_id character varying, action_type character varying, action_details character varying, \
@@ -76,10 +89,13 @@ async fn assert_only_bad_is_refused(stage: &Stage, sqlstate: &str, says: &str) {
                  and table_name = 'public.projects' and key = '[\"bad\"]')"
     );
     stage.until(&refused).await;
-    stage.until("exists (select from project_actions where project_id = 'last')").await;
+    stage
+        .until("exists (select from project_actions where project_id = 'last')")
+        .await;
     let reason: String = stage.value("select reason from tidings.quarantine").await;
     assert!(reason.contains(says), "{reason}");
-    let others = "select string_agg(project_id, ' ' order by action_id collate \"C\") from project_actions";
+    let others =
+        "select string_agg(project_id, ' ' order by action_id collate \"C\") from project_actions";
     assert_eq!(stage.value::<String>(others).await, "one two three last");
     // The log has it all the same, and its seq leads there.
     let logged = "select count(*) from tidings.actions a join tidings.quarantine q using (seq)
@@ -93,10 +109,17 @@ async fn assert_only_bad_is_refused(stage: &Stage, sqlstate: &str, says: &str) {
 async fn a_text_too_long_for_its_column_is_set_aside_and_the_rest_goes_on() {
     let stage = Stage::start().await;
     stage.tidings(["setup"]).await.success();
-    stage.execute("alter table project_actions alter action_details type varchar(40)").await;
+    stage
+        .execute("alter table project_actions alter action_details type varchar(40)")
+        .await;
     let _sidecar = stage.resume().await;
     let long = "x".repeat(50);
-    let together = [insert("one", "x"), insert("bad", &long), insert("two", "x"), insert("three", "x")];
+    let together = [
+        insert("one", "x"),
+        insert("bad", &long),
+        insert("two", "x"),
+        insert("three", "x"),
+    ];
     stage.execute(&together.join(";")).await;
     stage.execute(&insert("last", "x")).await;
     assert_only_bad_is_refused(&stage, "22001", "character varying(40)").await;
@@ -114,22 +137,31 @@ async fn a_row_without_its_parent_is_set_aside_and_the_rest_goes_on() {
         stage.execute(&parent).await;
         let bad = "insert into deployments (deployment_id, project_id, status) values ('d', 'bad', 'success')";
         // All while nobody captures, so that they meet in one commit group.
-        stage.execute(&format!("{}; {}", insert("one", "x"), insert("two", "x"))).await;
+        stage
+            .execute(&format!("{}; {}", insert("one", "x"), insert("two", "x")))
+            .await;
         stage.execute(bad).await;
         stage.execute(&insert("three", "x")).await;
         let _sidecar = stage.resume().await;
         stage.execute(&insert("last", "x")).await;
-        stage.until("exists (select from project_actions where project_id = 'last')").await;
+        stage
+            .until("exists (select from project_actions where project_id = 'last')")
+            .await;
         let quarantined: serde_json::Value = stage
             .value("select to_jsonb(q) from tidings.quarantine q")
             .await;
-        assert_eq!(quarantined["sqlstate"], "23503", "{deferred}: {quarantined}");
+        assert_eq!(
+            quarantined["sqlstate"], "23503",
+            "{deferred}: {quarantined}"
+        );
         assert_eq!(quarantined["table_name"], "public.deployments");
         assert_eq!(quarantined["key"], r#"["d"]"#);
         let others = "select string_agg(project_id, ' ' order by action_id collate \"C\") from project_actions";
         assert_eq!(stage.value::<String>(others).await, "one two three last");
         // The parent is not kept from being deleted for longer than one commit.
-        stage.execute("delete from project_actions; delete from projects").await;
+        stage
+            .execute("delete from project_actions; delete from projects")
+            .await;
     }
 }
 
@@ -145,7 +177,10 @@ async fn a_row_that_a_policy_or_trigger_refuses_is_set_aside_and_the_rest_goes_o
                    end $$;
                    create trigger refuse before insert on project_actions for each row
                    execute function refuse()";
-    for (obstacle, sqlstate, says) in [(policy, "42501", "row-level security"), (trigger, "P0001", "trigger")] {
+    for (obstacle, sqlstate, says) in [
+        (policy, "42501", "row-level security"),
+        (trigger, "P0001", "trigger"),
+    ] {
         let stage = Stage::start().await;
         stage.tidings(["setup"]).await.success();
         stage.execute(obstacle).await;
@@ -161,11 +196,18 @@ async fn a_row_that_a_policy_or_trigger_refuses_is_set_aside_and_the_rest_goes_o
 async fn a_table_that_may_not_be_written_at_all_stops_capture_and_loses_nothing() {
     let stage = Stage::start().await;
     let _sidecar = stage.run().await;
-    stage.execute("revoke insert on project_actions from tidings").await;
+    stage
+        .execute("revoke insert on project_actions from tidings")
+        .await;
     stage.execute(&insert("p", "x")).await;
-    stage.until("(select stop_reason like '%grant insert%' from tidings.progress)").await;
+    stage
+        .until("(select stop_reason like '%grant insert%' from tidings.progress)")
+        .await;
     let status = stage.tidings(["status", "--json"]).await.success().json();
-    assert_eq!((status["state"].as_str(), status["quarantine"].as_i64()), (Some("stopped"), Some(0)));
+    assert_eq!(
+        (status["state"].as_str(), status["quarantine"].as_i64()),
+        (Some("stopped"), Some(0))
+    );
     stage.tidings(["setup"]).await.success();
     stage.until_actions(1).await;
 }

@@ -162,8 +162,13 @@ impl Stage {
 
     /// The settings as a file, up to date.
     pub fn config(&self) -> PathBuf {
+        static DRAFTS: AtomicU32 = AtomicU32::new(1);
         let path = self.directory.path().join("tidings.toml");
-        std::fs::write(&path, self.settings.render()).expect("the settings can be written");
+        // Whole at any time: a sidecar that starts may be reading it.
+        let draft = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = self.directory.path().join(format!("draft{draft}"));
+        std::fs::write(&draft, self.settings.render()).expect("the settings can be written");
+        std::fs::rename(&draft, &path).expect("the settings can be replaced");
         path
     }
 

@@ -32,12 +32,29 @@ fn write_identifier(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain {
+    if plain && RESERVED.binary_search(&name).is_err() {
         f.write_str(name)
     } else {
         write!(f, "\"{}\"", name.replace('"', "\"\""))
     }
 }
+
+/// The words that can not stand as a name without quotes, in order: those that `pg_get_keywords()` of
+/// Postgres 14 to 18 has under R and T.
+#[rustfmt::skip]
+const RESERVED: [&str; 101] = [
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization",
+    "binary", "both", "case", "cast", "check", "collate", "collation", "column", "concurrently",
+    "constraint", "create", "cross", "current_catalog", "current_date", "current_role",
+    "current_schema", "current_time", "current_timestamp", "current_user", "default", "deferrable",
+    "desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "freeze",
+    "from", "full", "grant", "group", "having", "ilike", "in", "initially", "inner", "intersect",
+    "into", "is", "isnull", "join", "lateral", "leading", "left", "like", "limit", "localtime",
+    "localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only", "or", "order",
+    "outer", "overlaps", "placing", "primary", "references", "returning", "right", "select",
+    "session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then",
+    "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when",
+    "where", "window", "with",];
 
 /// How a table's old rows are told apart in the stream (`REPLICA IDENTITY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,5 +112,15 @@ mod tests {
             TableName::new("a\"b", "1x").to_string(),
             "\"a\"\"b\".\"1x\""
         );
+    }
+
+    #[test]
+    fn a_reserved_word_prints_with_quotes() {
+        assert!(RESERVED.is_sorted());
+        assert_eq!(
+            TableName::new("user", "order").to_string(),
+            "\"user\".\"order\""
+        );
+        assert_eq!(TableName::new("users", "left").to_string(), "users.\"left\"");
     }
 }

@@ -17,9 +17,15 @@ const PRINTING: [(&str, &str); 9] = [
 ];
 
 /// Settings of SQL sessions besides: a writer that stalls inside a transaction gives its locks back.
-const WRITING: [(&str, &str); 2] = [
+///
+/// The server's side of keepalives: its own default leaves a dead host's locks in place for hours.
+const WRITING: [(&str, &str); 6] = [
     ("jit", "off"),
     ("idle_in_transaction_session_timeout", "30s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "30000"),
 ];
 
 /// Settings of a replication session.
@@ -46,7 +52,7 @@ mod tests {
     fn the_users_options_stay_and_come_first() {
         let options = options(Some("-c geqo=off"), true);
         assert!(options.starts_with("-c geqo=off -c DateStyle=ISO,MDY "));
-        assert!(options.ends_with("-c jit=off -c idle_in_transaction_session_timeout=30s"));
+        assert!(options.ends_with("-c tcp_user_timeout=30000"));
     }
 
     #[test]

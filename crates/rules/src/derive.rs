@@ -11,6 +11,7 @@ use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::{Cell, RowValue};
 use crate::rule::{Event, Stop};
 use crate::scope::Scope;
+use crate::trouble::Trouble;
 use crate::{Keys, Rules};
 
 /// What a part gives: apply `truncated` before `writes`.
@@ -87,7 +88,13 @@ impl Rules {
             ..Derivation::default()
         };
         for net in outcome.nets {
+            let unfilled = unfilled(&net);
+            let faults = derivation.faults.len();
             self.run(net, &mut derivation);
+            // A rule that needed the value has said so already.
+            if derivation.faults.len() == faults {
+                derivation.faults.extend(unfilled);
+            }
         }
         for unkeyed in outcome.unkeyed {
             derivation.faults.push(Fault {
@@ -182,10 +189,29 @@ impl Rules {
     }
 }
 
-/// A value that is not known counts as changed; one that was not sent again did not change.
+/// The fault of an image that begins without a large value: no rule sees it until it is sent again.
+/// Told once for each row, since from then on there is an image.
+fn unfilled(net: &Net) -> Option<Fault> {
+    let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
+        return None;
+    };
+    let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
+    let column = net.layout.columns.names.get(place)?.to_string();
+    Some(Fault {
+        table: net.layout.name().clone(),
+        key: Some(key.clone()),
+        position: net.position,
+        rule: None,
+        reason: Trouble::Unfilled { column }.to_string(),
+    })
+}
+
+/// A value that is not known counts as changed; one that was not sent again did not change. A column
+/// that is gone counts as changed every time, so that its rules say so instead of falling silent.
 fn differs(new: &Cell, old: &Cell) -> bool {
     match (new, old) {
-        (Cell::Unfilled, _) | (Cell::Missing, Cell::Missing) => false,
+        (Cell::Missing, _) => true,
+        (Cell::Unfilled, _) => false,
         _ => new != old,
     }
 }
@@ -211,7 +237,8 @@ fn writes(outcome: &Outcome, images: &Images) -> Vec<ImageWrite> {
             images.get(layout.name(), key)
         };
         let same = match (stored, &image) {
-            (Some(Loaded::Known(stored)), Some(image)) => layout.agrees(stored, image),
+            // Columns that an earlier pack named go with the next write.
+            (Some(Loaded::Known(stored)), Some(image)) => stored == image,
             (Some(Loaded::Absent), None) => true,
             _ => false,
         };

@@ -140,14 +140,6 @@ impl Layout {
             });
         known.collect()
     }
-
-    /// Whether an image says the same of the columns that rules name.
-    pub(crate) fn agrees(&self, image: &Image, new: &Image) -> bool {
-        self.columns
-            .names
-            .iter()
-            .all(|name| image.get(name) == new.get(name))
-    }
 }
 
 fn key_positions(relation: &Relation, keys: &Keys) -> Result<Vec<usize>, String> {

@@ -30,6 +30,8 @@ pub struct ActionsTable {
     pub oid: Oid,
     insert: String,
     has_cost_usd: bool,
+    /// The worker's triggers expect to find the worker's tables.
+    has_triggers: bool,
 }
 
 impl ActionsTable {
@@ -81,11 +83,19 @@ impl ActionsTable {
             names.join(", "),
         );
         let has_cost_usd = columns.iter().any(|c| c.get::<_, &str>(1) == "cost_usd");
+        let has_triggers = session
+            .query_one(
+                "select exists (select from pg_trigger where tgrelid = $1 and not tgisinternal)",
+                &[&oid],
+            )
+            .await?
+            .get(0);
         Ok(Self {
             table: table.clone(),
             oid,
             insert,
             has_cost_usd,
+            has_triggers,
         })
     }
 
@@ -107,6 +117,13 @@ impl ActionsTable {
              `grant insert on table {0} to {user};` as its owner",
             self.table
         )))
+    }
+
+    /// The search path to insert under, where the table has triggers of the worker's. The sidecar's
+    /// schema is not in it: a trigger must not find our `actions` when it means its own.
+    pub(crate) fn search_path(&self) -> Option<String> {
+        let schema = quote_identifier(&self.table.schema);
+        self.has_triggers.then(|| format!("{schema}, public"))
     }
 
     pub fn has_cost_usd(&self) -> bool {

@@ -211,7 +211,8 @@ pub async fn slot(session: &Session, name: &str) -> Result<Option<Slot>, Error> 
 pub struct OpenTransaction {
     /// `None`: a prepared transaction, which has no process.
     pub pid: Option<i32>,
-    pub age_seconds: i64,
+    /// `None`: it belongs to a role whose sessions ours may not see into.
+    pub age_seconds: Option<i64>,
     /// The prepared transaction's name, or the session's state.
     pub what: String,
 }
@@ -219,13 +220,13 @@ pub struct OpenTransaction {
 pub async fn open_transactions(session: &Session) -> Result<Vec<OpenTransaction>, Error> {
     let rows = session
         .query(
-            "select pid, coalesce(extract(epoch from now() - xact_start), 0)::bigint,
+            "select pid, extract(epoch from now() - xact_start)::bigint,
                coalesce(state, 'unknown') from pg_stat_activity
              where backend_xid is not null and pid <> pg_backend_pid()
              union all
              select null, extract(epoch from now() - prepared)::bigint,
                'prepared transaction ' || quote_literal(gid) from pg_prepared_xacts
-             order by 2 desc",
+             order by 2 desc nulls last",
             &[],
         )
         .await?;

@@ -4,6 +4,7 @@
 //! over it finds no row and nothing is written. Seq is allocated there too, so it has no gaps.
 
 mod columns;
+mod quarantine;
 mod statements;
 
 use activity::{Action, ActionId, Lsn, Origin, Position, Seq, Source, TableName};
@@ -13,11 +14,12 @@ use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use self::columns::{Columns, ImageColumns};
+use self::quarantine::{Quarantined, quarantine};
 use self::statements::Statements;
 use crate::actions_table::ActionsTable;
 use crate::images::{ImageChange, ImageTables};
 use crate::progress::Half;
-use crate::{Error, Remedy, Session, images};
+use crate::{Error, Remedy, Session, images, quote_identifier};
 
 /// An action with its identity and time, ready for the log.
 #[derive(Clone, Debug)]
@@ -81,48 +83,62 @@ pub struct Fence {
     pub seq: Seq,
 }
 
+/// Where a batch goes.
+pub struct Into<'a> {
+    pub table: &'a ActionsTable,
+    pub images: &'a mut ImageTables,
+    pub fence: Fence,
+    pub reached: &'a Reached,
+}
+
 /// Commits a batch. Returns the gate: the WAL position that the stream must have shown before
 /// anything of this batch may be confirmed.
 ///
-/// Not cancel safe: a cancelled call may have committed; the caller reads progress anew.
+/// Not cancel safe: a cancelled call may have committed; the caller reads progress anew. An error of
+/// remedy [`Remedy::RowAtFault`] asks for [`commit_around_faults`].
 pub async fn commit(
     session: &mut Session,
-    table: &ActionsTable,
-    tables: &mut ImageTables,
-    fence: Fence,
-    reached: &Reached,
+    into: &mut Into<'_>,
     batch: &Batch,
 ) -> Result<Lsn, Error> {
-    let statements = Statements::prepare(session, table).await?;
-    let write = Write {
-        statements: &statements,
-        tables,
-        fence,
-        reached,
-        batch,
-    };
+    let statements = Statements::prepare(session, into.table).await?;
+    let schema = quote_identifier(session.schema());
+    let write = Write::new(&statements, &schema, into, batch);
     let transaction = session.transaction().await?;
-    let written = match write.all(&transaction).await {
-        // A deferred constraint refuses its row only here.
-        Ok(()) => transaction.commit().await.map_err(Error::from),
-        Err(error) => {
-            // The transaction ends with its connection where even this is refused.
-            transaction.rollback().await.ok();
-            Err(error)
-        }
-    };
-    match written {
-        Ok(()) => {}
-        Err(error) if error.remedy() == Remedy::RowAtFault => {
-            table.check_privilege(session).await?;
-            let transaction = session.transaction().await?;
-            write.around_faults(&transaction).await?;
-            transaction.commit().await?;
-        }
-        Err(error) => return Err(error),
+    if let Err(error) = write.all(&transaction).await {
+        // The transaction ends with its connection where even this is refused.
+        transaction.rollback().await.ok();
+        return Err(error);
     }
+    // A deferred constraint refuses its row only here.
+    transaction.commit().await?;
+    committed(session, into.images, batch).await
+}
+
+/// Commits a batch of which `project_actions` refuses a row: the rows at fault are found by halving
+/// and go to quarantine. Takes a few round trips for each of them. Not cancel safe, like [`commit`].
+pub async fn commit_around_faults(
+    session: &mut Session,
+    into: &mut Into<'_>,
+    batch: &Batch,
+) -> Result<Lsn, Error> {
+    into.table.check_privilege(session).await?;
+    let statements = Statements::prepare(session, into.table).await?;
+    let schema = quote_identifier(session.schema());
+    let write = Write::new(&statements, &schema, into, batch);
+    let transaction = session.transaction().await?;
+    write.around_faults(&transaction).await?;
+    transaction.commit().await?;
+    committed(session, into.images, batch).await
+}
+
+async fn committed(
+    session: &Session,
+    images: &mut ImageTables,
+    batch: &Batch,
+) -> Result<Lsn, Error> {
     for table in &batch.truncated {
-        tables.raise(table);
+        images.raise(table);
     }
     gate(session).await
 }
@@ -138,23 +154,79 @@ pub async fn gate(session: &Session) -> Result<Lsn, Error> {
 /// One batch on its way into one transaction.
 struct Write<'a> {
     statements: &'a Statements,
+    /// The sidecar's, quoted.
+    schema: &'a str,
+    /// The search path that triggers of `project_actions` expect, where it has any.
+    triggers_path: Option<String>,
     tables: &'a ImageTables,
     fence: Fence,
     reached: &'a Reached,
     batch: &'a Batch,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
+    fn new(
+        statements: &'a Statements,
+        schema: &'a str,
+        into: &'a Into<'_>,
+        batch: &'a Batch,
+    ) -> Self {
+        Self {
+            statements,
+            schema,
+            triggers_path: into.table.search_path(),
+            tables: into.images,
+            fence: into.fence,
+            reached: into.reached,
+            batch,
+        }
+    }
+
     async fn all(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
         self.progress(transaction).await?;
         let columns = Columns::of(&self.batch.actions);
+        let project_actions = async {
+            match self.triggers_path {
+                None => {
+                    columns
+                        .insert_project_actions(transaction, self.statements)
+                        .await
+                }
+                Some(_) => Ok(()),
+            }
+        };
         let (log, actions, images, faults) = tokio::join!(
             columns.insert_log(transaction, self.statements, self.fence.seq),
-            columns.insert_project_actions(transaction, self.statements),
+            project_actions,
             self.images(transaction),
             self.faults(transaction),
         );
-        first_cause([log, actions, images, faults])
+        first_cause([log, actions, images, faults])?;
+        if self.triggers_path.is_some() {
+            self.enter_triggers_path(transaction).await?;
+            columns
+                .insert_project_actions(transaction, self.statements)
+                .await?;
+            self.leave_triggers_path(transaction).await?;
+        }
+        Ok(())
+    }
+
+    async fn enter_triggers_path(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        if let Some(path) = &self.triggers_path {
+            transaction
+                .batch_execute(&format!("set local search_path = {path}"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn leave_triggers_path(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        if self.triggers_path.is_some() {
+            let path = format!("set local search_path = {}, pg_catalog", self.schema);
+            transaction.batch_execute(&path).await?;
+        }
+        Ok(())
     }
 
     /// The same, where `project_actions` refuses a row: the rows at fault are found by halving and
@@ -172,6 +244,8 @@ impl Write<'_> {
             .batch_execute("set constraints all immediate")
             .await?;
         let mut ranges: Vec<_> = std::iter::once(0..batch.actions.len()).collect();
+        let mut refused = Vec::new();
+        self.enter_triggers_path(transaction).await?;
         while let Some(range) = ranges.pop() {
             let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
                 continue;
@@ -192,8 +266,7 @@ impl Write<'_> {
                         .batch_execute("rollback to savepoint halving; release savepoint halving")
                         .await?;
                     if actions.len() == 1 {
-                        let seq = fence.seq.get() + 1 + range.start as i64;
-                        write_refusal(transaction, &actions[0], Seq::new(seq), &error).await?;
+                        refused.push((range.start, error));
                     } else {
                         let middle = range.start + actions.len() / 2;
                         ranges.push(middle..range.end);
@@ -203,7 +276,15 @@ impl Write<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        self.leave_triggers_path(transaction).await?;
+        let rows: Vec<Quarantined<'_>> = refused
+            .iter()
+            .map(|(place, error)| {
+                let seq = fence.seq.get() + 1 + *place as i64;
+                Quarantined::of_refusal(&batch.actions[*place], Seq::new(seq), error)
+            })
+            .collect();
+        quarantine(transaction, "refused", &rows).await
     }
 
     /// The fence: finds no row where another sidecar has taken over.
@@ -293,61 +374,21 @@ impl Write<'_> {
     }
 
     async fn faults(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        for fault in &self.batch.faults {
-            transaction
-                .execute(
-                    "insert into quarantine
-                       (kind, rule, table_name, key, commit_lsn, change_lsn, change_index, reason)
-                     values ('rule', $1, $2, $3, $4, $5, $6, $7)",
-                    &[
-                        &fault.rule,
-                        &fault.table.to_string(),
-                        &fault.key.as_ref().map(activity::Key::as_str),
-                        &PgLsn::from(fault.commit_lsn.get()),
-                        &PgLsn::from(fault.position.lsn.get()),
-                        &i64::from(fault.position.index),
-                        &fault.reason,
-                    ],
-                )
-                .await?;
-        }
-        Ok(())
+        let rows: Vec<Quarantined<'_>> = self
+            .batch
+            .faults
+            .iter()
+            .map(Quarantined::of_fault)
+            .collect();
+        quarantine(transaction, "rule", &rows).await
     }
 }
 
 /// Of statements that were under way together, the error that made the others fail: once one is
 /// refused those behind it are too, and the answer to one of those may be looked at first.
 fn first_cause(outcomes: [Result<(), Error>; 4]) -> Result<(), Error> {
-    let follows =
-        |error: &Error| error.sqlstate() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
+    let follows = |error: &Error| error.sqlstate() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
     let mut errors: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
     errors.sort_by_key(follows);
     errors.into_iter().next().map_or(Ok(()), Err)
-}
-
-async fn write_refusal(
-    transaction: &Transaction<'_>,
-    action: &NewAction,
-    seq: Seq,
-    error: &Error,
-) -> Result<(), Error> {
-    transaction
-        .execute(
-            "insert into quarantine (kind, rule, seq, table_name, key, commit_lsn, change_lsn,
-               change_index, sqlstate, reason)
-             values ('refused', $1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            &[
-                &action.source.rule,
-                &seq.get(),
-                &action.source.table.to_string(),
-                &action.source.key.as_str(),
-                &PgLsn::from(action.commit_lsn.get()),
-                &PgLsn::from(action.source.position.lsn.get()),
-                &i64::from(action.source.position.index),
-                &error.sqlstate().map(|state| state.code().to_owned()),
-                &error.to_string(),
-            ],
-        )
-        .await?;
-    Ok(())
 }

@@ -88,6 +88,10 @@ pub struct CursorMove {
 pub struct Settlement {
     pub attempts: Vec<AttemptRecord>,
     pub cursors: Vec<CursorMove>,
+    /// Parked deliveries that the endpoint's filter refuses by now: (endpoint, seq).
+    pub withdrawn: Vec<(String, Seq)>,
+    /// Parked deliveries whose action is no longer in the log: dead letters.
+    pub buried: Vec<(String, Seq)>,
     /// Endpoints to disable, with the reason.
     pub disabled: Vec<(String, String)>,
     /// (shard, epoch, settled up to, newly delivered)
@@ -98,6 +102,8 @@ impl Settlement {
     pub fn is_empty(&self) -> bool {
         self.attempts.is_empty()
             && self.cursors.is_empty()
+            && self.withdrawn.is_empty()
+            && self.buried.is_empty()
             && self.disabled.is_empty()
             && self.shards.is_empty()
     }
@@ -110,7 +116,8 @@ pub async fn settle(session: &mut Session, settlement: &Settlement) -> Result<()
     tokio::try_join!(
         append_attempts(&transaction, &settlement.attempts),
         park(&transaction, &settlement.attempts),
-        unpark(&transaction, &settlement.attempts),
+        unpark(&transaction, settlement),
+        bury(&transaction, &settlement.buried),
         move_cursors(&transaction, &settlement.cursors),
     )?;
     for (endpoint_id, reason) in &settlement.disabled {
@@ -234,16 +241,17 @@ async fn park(transaction: &Transaction<'_>, attempts: &[AttemptRecord]) -> Resu
     Ok(())
 }
 
-async fn unpark(transaction: &Transaction<'_>, attempts: &[AttemptRecord]) -> Result<(), Error> {
-    let delivered: Vec<&AttemptRecord> = attempts
+async fn unpark(transaction: &Transaction<'_>, settlement: &Settlement) -> Result<(), Error> {
+    let delivered = settlement
+        .attempts
         .iter()
         .filter(|a| a.attempt > 1 && a.result == AttemptResult::Delivered)
-        .collect();
-    if delivered.is_empty() {
+        .map(|a| (&a.endpoint_id, a.seq));
+    let withdrawn = settlement.withdrawn.iter().map(|(id, seq)| (id, *seq));
+    let (endpoints, seqs) = pairs(delivered.chain(withdrawn));
+    if endpoints.is_empty() {
         return Ok(());
     }
-    let endpoints: Vec<&str> = delivered.iter().map(|a| a.endpoint_id.as_str()).collect();
-    let seqs: Vec<i64> = delivered.iter().map(|a| a.seq.get()).collect();
     transaction
         .execute(
             "delete from parked using unnest($1::text[], $2::bigint[]) as d (endpoint_id, seq)
@@ -252,6 +260,27 @@ async fn unpark(transaction: &Transaction<'_>, attempts: &[AttemptRecord]) -> Re
         )
         .await?;
     Ok(())
+}
+
+async fn bury(transaction: &Transaction<'_>, buried: &[(String, Seq)]) -> Result<(), Error> {
+    let (endpoints, seqs) = pairs(buried.iter().map(|(id, seq)| (id, *seq)));
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    transaction
+        .execute(
+            "update parked set state = 'dead', due_at = null,
+               last_error = 'the action is no longer in the log'
+             from unnest($1::text[], $2::bigint[]) as b (endpoint_id, seq)
+             where parked.endpoint_id = b.endpoint_id and parked.seq = b.seq",
+            &[&endpoints, &seqs],
+        )
+        .await?;
+    Ok(())
+}
+
+fn pairs<'a>(deliveries: impl Iterator<Item = (&'a String, Seq)>) -> (Vec<&'a str>, Vec<i64>) {
+    deliveries.map(|(id, seq)| (id.as_str(), seq.get())).unzip()
 }
 
 async fn move_cursors(transaction: &Transaction<'_>, cursors: &[CursorMove]) -> Result<(), Error> {
@@ -316,14 +345,12 @@ pub async fn attempted_after(
 ) -> Result<HashMap<String, Vec<Seq>>, Error> {
     let ids: Vec<&str> = cursors.iter().map(|(id, _)| id.as_str()).collect();
     let seqs: Vec<i64> = cursors.iter().map(|(_, seq)| seq.get()).collect();
-    let lowest = seqs.iter().copied().min().unwrap_or_default();
     let rows = session
         .query(
-            "select distinct a.endpoint_id, a.seq from attempts a
-             join unnest($1::text[], $2::bigint[]) as c (id, seq)
-               on a.endpoint_id = c.id and a.seq > c.seq
-             where a.seq > $3",
-            &[&ids, &seqs, &lowest],
+            "select c.id, a.seq from unnest($1::text[], $2::bigint[]) as c (id, seq)
+             cross join lateral (
+               select distinct seq from attempts where endpoint_id = c.id and seq > c.seq) as a",
+            &[&ids, &seqs],
         )
         .await?;
     let mut attempted: HashMap<String, Vec<Seq>> = HashMap::new();

@@ -101,9 +101,10 @@ pub async fn list(session: &Session) -> Result<Vec<StoredEndpoint>, Error> {
     Ok(rows.iter().map(from_row).collect())
 }
 
-/// Tells two states of the table apart: how many endpoints, and the newest revision.
+/// Tells two states of the table apart: how many endpoints, and the sum of their revisions. Not the
+/// newest one: revisions are not committed in the order in which they are taken.
 pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {
-    let statement = "select count(*), coalesce(max(revision), 0) from endpoints";
+    let statement = "select count(*), coalesce(sum(revision), 0)::bigint from endpoints";
     let statement = session.prepared(statement).await?;
     let row = session.query_one(&statement, &[]).await?;
     Ok((row.get(0), row.get(1)))
@@ -133,14 +134,20 @@ pub async fn add(
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Brings an endpoint to what its declaration says now. False where nothing differed.
+/// Brings an endpoint to what its declaration says now. False where nothing differed. One that was
+/// disabled is enabled by another URL, and starts at the head of the log.
 pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Result<bool, Error> {
     let origin = declaration.origin.as_str();
     let changed = session
         .execute(
             "update endpoints set url = $2, secrets = $3, types = $4, projects = $5,
                environments = $6, statuses = $7, origin = $8,
-               revision = nextval('endpoint_revision')
+               revision = nextval('endpoint_revision'),
+               state = case when url <> $2 then 'enabled' else state end,
+               state_reason = case when url <> $2 then null else state_reason end,
+               behind = behind or (url <> $2 and state = 'disabled'),
+               cursor_seq = case when url <> $2 and state = 'disabled'
+                 then coalesce((select seq from progress), 0) else cursor_seq end
              where name = $1 and (url, secrets, types, projects, environments, statuses, origin)
                is distinct from ($2, $3, $4, $5, $6, $7, $8)",
             &declaration.parameters(&origin),

@@ -55,24 +55,38 @@ impl Error {
         match self {
             Self::Connect(_) | Self::Fenced(_) | Self::TimedOut(_) => Remedy::Reconnect,
             Self::Migrate(_) | Self::NotReady(_) | Self::Unreadable(_) => Remedy::Stop,
-            Self::Sql(error) => error
-                .code()
-                .map_or(Remedy::Reconnect, |code| remedy(code.code())),
+            Self::Sql(error) => match (error.code(), error.as_db_error()) {
+                (None, _) => Remedy::Reconnect,
+                (Some(code), Some(db)) if is_of_a_row(code.code(), db.routine(), db.where_()) => {
+                    Remedy::RowAtFault
+                }
+                (Some(code), _) => remedy(code.code()),
+            },
         }
+    }
+}
+
+/// Whether a refusal is about one row, beyond what its class says: a trigger of the worker's may fail
+/// under any code, and a policy refuses as a missing privilege does.
+fn is_of_a_row(code: &str, routine: Option<&str>, context: Option<&str>) -> bool {
+    match routine {
+        Some("ExecWithCheckOptions") => true,
+        Some("exec_stmt_raise" | "exec_stmt_assert") => !matches!(code.get(..2), Some("40" | "57")),
+        // Our own statements run in no context: a missing table in one is a trigger's.
+        _ => code.starts_with("42") && context.is_some(),
     }
 }
 
 /// By SQLSTATE class, see the Postgres manual, appendix A.
 fn remedy(code: &str) -> Remedy {
     match code {
-        // lock_not_available, and all of: transaction rollback, insufficient resources
-        "55P03" => Remedy::Again,
-        "57014" => Remedy::Again,
-        "42501" | "P0001" => Remedy::RowAtFault,
+        // lock_not_available, query_canceled, program_limit_exceeded (a value too long for an index)
+        "55P03" | "57014" => Remedy::Again,
+        "54000" => Remedy::RowAtFault,
         _ => match code.get(..2).unwrap_or_default() {
             "40" | "53" => Remedy::Again,
             "08" | "57" | "58" | "25" => Remedy::Reconnect,
-            "22" | "23" => Remedy::RowAtFault,
+            "22" | "23" | "P0" => Remedy::RowAtFault,
             _ => Remedy::Stop,
         },
     }
@@ -95,11 +109,15 @@ pub(crate) fn safe_message(db: &tokio_postgres::error::DbError) -> String {
     let code = db.code().code();
     let named =
         |kind: &str, name: Option<&str>| name.map(|n| format!(" {kind} {n}")).unwrap_or_default();
-    if (code.starts_with("22") && code != "22001") || code == "P0001" {
+    // A RAISE or an ASSERT may say anything, under any code.
+    if matches!(db.routine(), Some("exec_stmt_raise" | "exec_stmt_assert")) {
+        return "a trigger or function raised an error".to_owned();
+    }
+    if (code.starts_with("22") && code != "22001") || code.starts_with("P0") {
         let condition = match code {
             "22003" => "a number is out of range for its column",
             "22P02" => "a value is not of its column's type",
-            "P0001" => "a trigger or function raised an error",
+            _ if code.starts_with("P0") => "a trigger or function raised an error",
             _ => "a value does not fit its column",
         };
         return format!("{condition}{}", named("column", db.column()));
@@ -121,11 +139,26 @@ mod tests {
             ("08006", Remedy::Reconnect),
             ("22001", Remedy::RowAtFault),
             ("23503", Remedy::RowAtFault),
-            ("42501", Remedy::RowAtFault),
+            ("42501", Remedy::Stop),
+            ("54000", Remedy::RowAtFault),
             ("P0001", Remedy::RowAtFault),
             ("42P01", Remedy::Stop),
         ] {
             assert_eq!(remedy(code), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_refusal_of_a_policy_or_a_trigger_is_of_its_row() {
+        assert!(is_of_a_row("42501", Some("ExecWithCheckOptions"), None));
+        assert!(!is_of_a_row("42501", Some("aclcheck_error"), None));
+        assert!(is_of_a_row(
+            "42P01",
+            Some("parserOpenTable"),
+            Some("PL/pgSQL function f() line 1")
+        ));
+        assert!(!is_of_a_row("42P01", Some("parserOpenTable"), None));
+        assert!(is_of_a_row("55P03", Some("exec_stmt_raise"), None));
+        assert!(!is_of_a_row("57014", Some("exec_stmt_raise"), None));
     }
 }

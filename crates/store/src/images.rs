@@ -30,7 +30,8 @@ pub struct ImageChange {
     pub xid: u64,
 }
 
-/// Registers tables that are new and reads the numbers of all of them.
+/// Registers tables that are new, voids the images of those that no rule names any more, and reads
+/// the numbers of all of them. Writes only where something differs.
 pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTables, Error> {
     let (schemas, tables): (Vec<_>, Vec<_>) = names
         .iter()
@@ -43,6 +44,18 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
              where not exists (
                select from image_tables where schema_name = s and table_name = t)
              on conflict do nothing",
+            &[&schemas, &tables],
+        )
+        .await?;
+    session
+        .execute(
+            "update image_tables as i set watched = n.named,
+               generation = generation + case when n.named then 0 else 1 end
+             from (select t.table_id, exists (
+                     select from unnest($1::text[], $2::text[]) as named (s, t)
+                     where named.s = t.schema_name and named.t = t.table_name) as named
+                   from image_tables t) as n
+             where i.table_id = n.table_id and i.watched <> n.named",
             &[&schemas, &tables],
         )
         .await?;

@@ -65,7 +65,8 @@ pub async fn exists(session: &Session) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
-/// Begins: the positions of a slot that has just been created.
+/// Begins: the positions of a slot that has just been created. Images from before it are void: what
+/// happened to their rows in between was not seen.
 pub async fn init(
     session: &Session,
     slot: &str,
@@ -75,7 +76,8 @@ pub async fn init(
 ) -> Result<(), Error> {
     session
         .execute(
-            "insert into progress
+            "with void as (update image_tables set generation = generation + 1)
+             insert into progress
                (slot, publication, system_id, timeline, publication_oid,
                 commit_lsn, end_lsn, confirm_limit)
              values ($1, $2, $3, $4, $5, $6, $6, $6)

@@ -27,6 +27,11 @@ impl Backoff {
         pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
     }
 
+    /// How many pauses there were since the last try that worked.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
     /// A try that worked: the next pause is the first one again.
     pub fn reset(&mut self) {
         self.tries = 0;

@@ -4,7 +4,6 @@
 //! In: `WAL_DRAIN_URL`, `WAL_DRAIN_SLOT`, `WAL_DRAIN_PUBLICATION`, `WAL_DRAIN_UNTIL` (an LSN) and
 //! `WAL_DRAIN_ROWS`. Fails unless exactly so many row changes come before that position. Runs under
 //! the test harness for its `main`, and ignored, since there is nothing to drain without a server.
-#![expect(clippy::unwrap_used, reason = "a failed measurement panics")]
 
 use activity::{Lsn, Part};
 use connect::Target;
@@ -45,15 +44,12 @@ async fn drain() {
             break;
         };
         drained.take(event, until);
-        while let Ok(event) = received.try_recv() {
-            drained.take(event, until);
-        }
-        // Once for whatever had arrived, as capture does after each commit.
-        confirms.send_replace(Confirm {
-            position: drained.reached,
-            gate: Lsn::ZERO,
-        });
     }
+    // Once, as the other program does in a run this short: a confirm is a wake-up of the stream.
+    confirms.send_replace(Confirm {
+        position: drained.reached,
+        gate: Lsn::ZERO,
+    });
     stop.cancel();
     stream.await.unwrap().unwrap();
     assert_eq!(drained.rows, rows, "rows of the slot");

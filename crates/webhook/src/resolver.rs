@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
@@ -10,6 +11,10 @@ use crate::{Guard, Scheme};
 /// How many names are looked up at the same time. The system's resolver holds a thread for each,
 /// for up to half a minute where a name server is silent.
 const LOOKUPS_MAX: usize = 64;
+/// How many of them may be for one name: a silent name server holds up its own names only.
+const LOOKUPS_OF_NAME_MAX: usize = 2;
+/// Names that are remembered before those without a lookup under way are forgotten.
+const NAMES_MAX: usize = 1024;
 
 /// Resolves names by the system's resolver, and refuses a name with any address that the guard
 /// refuses.
@@ -20,14 +25,27 @@ pub(crate) struct GuardedResolver {
     guard: Guard,
     scheme: Scheme,
     lookups: Arc<Semaphore>,
+    names: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl GuardedResolver {
+    fn of_name(&self, name: &str) -> Arc<Semaphore> {
+        let mut names = self.names.lock().expect("no holder panics");
+        if names.len() >= NAMES_MAX {
+            names.retain(|_, lookups| lookups.available_permits() < LOOKUPS_OF_NAME_MAX);
+        }
+        let lookups = names
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(LOOKUPS_OF_NAME_MAX)));
+        Arc::clone(lookups)
+    }
+
     pub(crate) fn new(guard: Guard, scheme: Scheme) -> Self {
         Self {
             guard,
             scheme,
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            names: Mutex::default(),
         }
     }
 }
@@ -37,11 +55,15 @@ impl Resolve for GuardedResolver {
         let guard = self.guard.clone();
         let scheme = self.scheme;
         let lookups = Arc::clone(&self.lookups);
+        let of_name = self.of_name(name.as_str());
         Box::pin(async move {
-            // The permit goes with the thread, which outlives a request that gave up.
-            let permit = lookups.acquire_owned().await?;
+            // The permits go with the thread, which outlives a request that gave up.
+            let permits = (
+                of_name.acquire_owned().await?,
+                lookups.acquire_owned().await?,
+            );
             let lookup = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
+                let _permits = permits;
                 (name.as_str(), 0).to_socket_addrs()
             });
             let addresses: Vec<SocketAddr> = lookup.await??.collect();

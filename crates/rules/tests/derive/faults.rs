@@ -206,6 +206,21 @@ fn a_toast_value_that_nothing_holds_is_a_fault_only_of_the_rules_that_use_it() {
 }
 
 #[test]
+fn a_toast_value_that_nothing_holds_is_told_once_though_every_rule_is_silent() {
+    let mut worker = Worker::new(&renders("old.s"), &[&t()]);
+    let derivation = worker.commit(vec![update(&t(), &json!({"k": 1, "s": UNCHANGED}))]);
+    let told: Vec<_> = derivation
+        .faults
+        .iter()
+        .map(|f| (&f.rule, f.reason.as_str()))
+        .collect();
+    let reason = "column \"s\" was not sent (unchanged TOAST value) and no image holds it";
+    assert_eq!(told, [(&None, reason)]);
+    let derivation = worker.commit(vec![update(&t(), &json!({"k": 1, "s": UNCHANGED}))]);
+    assert_eq!(derivation, Derivation::default());
+}
+
+#[test]
 fn a_rule_that_needs_an_old_value_nobody_knows_is_silent() {
     let row = json!({"k": 1, "s": "x"});
     for expression in ["old.s", "changed('s')", "new.s ~ old.k"] {

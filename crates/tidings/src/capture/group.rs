@@ -1,10 +1,12 @@
 //! What is committed together, and what may be confirmed afterwards. Pure.
 
-use activity::{Lsn, Part};
+use activity::{Change, Lsn, Operation, Part, Row, Value};
 use wal::Event;
 
 /// Changes that one commit group takes before it stops taking more.
-const CHANGES_MAX: usize = 8192;
+const CHANGES_MAX: usize = 4096;
+/// Bytes of values that it takes before it stops taking more.
+const BYTES_MAX: usize = 16 << 20;
 
 /// Events of the stream, gathered for one commit.
 #[derive(Debug, Default)]
@@ -13,6 +15,7 @@ pub struct Group {
     /// The highest point without actions past the last part.
     mark: Option<Lsn>,
     changes: usize,
+    bytes: usize,
 }
 
 impl Group {
@@ -22,6 +25,7 @@ impl Group {
                 // A mark before a transaction says less than its end does.
                 self.mark = None;
                 self.changes += part.changes.len().max(1);
+                self.bytes += part.changes.iter().map(bytes).sum::<usize>();
                 self.parts.push(part);
             }
             Event::Mark(lsn) => self.mark = Some(lsn),
@@ -33,7 +37,7 @@ impl Group {
     }
 
     pub fn is_full(&self) -> bool {
-        self.changes >= CHANGES_MAX
+        self.changes >= CHANGES_MAX || self.bytes >= BYTES_MAX
     }
 
     pub fn changes(&self) -> usize {
@@ -48,6 +52,25 @@ impl Group {
             Some(last) if last.end.is_none() => whole,
             Some(_) | None => self.mark.or(whole),
         }
+    }
+}
+
+/// What the values of a change hold.
+fn bytes(change: &Change) -> usize {
+    let row = |row: &Row| row.values.iter().map(value_bytes).sum::<usize>();
+    match &change.operation {
+        Operation::Insert { new } => row(new),
+        Operation::Update { old, new } => row(new) + old.as_ref().map_or(0, |old| row(old.row())),
+        Operation::Delete { old } => row(old.row()),
+        Operation::Truncate { .. } => 0,
+        Operation::Message { content, .. } => content.len(),
+    }
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Unchanged => 0,
+        Value::Text(text) => text.len(),
     }
 }
 

@@ -44,6 +44,10 @@ pub async fn run(context: &Context, stop: &CancellationToken) {
                     retry.pause_ms = pause.as_millis() as u64,
                     "capture lost its connection"
                 );
+                // Once may be chance; what goes on is what `status` should tell.
+                if backoff.tries() > 1 {
+                    session::say_stopped(context, &text).await;
+                }
                 pause
             }
             Fault::Operator(_) => {

@@ -10,7 +10,7 @@ use store::{Purpose, Session};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start};
+use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start, Stream};
 
 use super::group::Group;
 use super::guard::Guard;
@@ -19,15 +19,17 @@ use super::{Context, Fault, lineage};
 use crate::backoff::Backoff;
 
 /// Events between the socket and the writer.
-const EVENTS_MAX: usize = 8;
+const EVENTS_MAX: usize = 4;
 /// Where a large transaction is cut.
-const PART_CHANGES_MAX: usize = 4096;
+const PART_CHANGES_MAX: usize = 2048;
 const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the catalog is compared with what rules need.
 const GUARD_PERIOD: Duration = Duration::from_secs(2);
-/// How long one piece of work in the database may take before it counts as lost. A commit has its own,
-/// shorter patience.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long the database may take to answer before it counts as lost.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// The same for all the work of one group. Its commit has its own, shorter patience; only finding
+/// rows at fault may take longer.
+const GROUP_MAX: Duration = Duration::from_secs(75);
 /// How often a standby asks whether it may take over.
 const STANDBY_PERIOD: Duration = Duration::from_millis(500);
 
@@ -39,32 +41,21 @@ pub async fn live(
     stop: &CancellationToken,
     backoff: &mut Backoff,
 ) -> Result<(), Fault> {
-    let settings = &context.settings;
-    let session = Session::open(&context.target, &settings.database.schema, Purpose::Write).await?;
-    let mut connection = Connection::open(&context.target).await?;
+    let Some(connected) = unless(stop, in_time(ANSWER_MAX, connect(context))).await else {
+        return Ok(());
+    };
+    let (session, mut connection) = connected?;
     if !stand_by(context, &mut connection, stop).await? {
         return Ok(());
     }
-    let server = catalog::server(&session).await?;
-    let guard = Guard::establish(
-        &session,
-        &context.rules,
-        &settings.capture.publication,
-        server.version,
-    )
-    .await?;
-    check(context, &session, &server, &guard, &mut connection).await?;
-    let progress = progress::take_over(&session, connection.pid()).await?;
-    tracing::info!(
-        capture.epoch = progress.epoch, wal.lsn = %progress.end_lsn, capture.seq = %progress.seq,
-        "capture begins"
-    );
-    let start = start(context, &progress);
-    let writer = Writer::begin(context, session, guard, progress, server.next_xid).await?;
+    let beginning = in_time(ANSWER_MAX, begin(context, session, connection));
+    let Some(begun) = unless(stop, beginning).await else {
+        return Ok(());
+    };
+    let (writer, stream, found) = begun?;
     let (events, received) = mpsc::channel(EVENTS_MAX);
     let (confirms, confirmed) = watch::channel(Confirm::default());
     let stream_stop = CancellationToken::new();
-    let stream = connection.stream(&start).await?;
     let stream = tokio::spawn(stream.run(events, confirmed, stream_stop.clone()));
     let mut stream = AbortOnDropHandle::new(stream);
     context.health.capture.up();
@@ -82,9 +73,51 @@ pub async fn live(
     let ended = stream
         .await
         .map_err(|error| Fault::Passing(error.to_string()))??;
-    writer.stop(ended.confirmed).await?;
+    // A session that confirmed nothing found the slot where an earlier one had confirmed to.
+    writer.stop(ended.confirmed.max(found)).await?;
     tracing::info!(wal.confirmed = %ended.confirmed, "capture stopped");
     Ok(())
+}
+
+/// Both connections, neither of them at work yet.
+async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
+    let schema = &context.settings.database.schema;
+    let session = Session::open(&context.target, schema, Purpose::Write).await?;
+    let mut connection = Connection::open(&context.target).await?;
+    // From Postgres 18 on a lost publication is told by a warning alone, which a role may have silenced.
+    connection.query("set client_min_messages = notice").await?;
+    Ok((session, connection))
+}
+
+/// Checks that the stored positions may be used, takes the epoch and opens the stream. Also says
+/// where the slot was.
+async fn begin(
+    context: &Context,
+    session: Session,
+    mut connection: Connection,
+) -> Result<(Writer<'_>, Stream, Lsn), Fault> {
+    let publication = &context.settings.capture.publication;
+    let server = catalog::server(&session).await?;
+    let guard = Guard::establish(&session, &context.rules, publication, server.version).await?;
+    let found = check(context, &session, &server, &guard, &mut connection).await?;
+    let progress = progress::take_over(&session, connection.pid()).await?;
+    tracing::info!(
+        capture.epoch = progress.epoch, wal.lsn = %progress.end_lsn, capture.seq = %progress.seq,
+        "capture begins"
+    );
+    let start = start(context, &progress);
+    let writer = Writer::begin(context, session, guard, progress, server.next_xid).await?;
+    let stream = connection.stream(&start).await?;
+    Ok((writer, stream, found))
+}
+
+/// The outcome of `work`; `None` where `stop` came first.
+async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        done = work => Some(done),
+    }
 }
 
 /// The loop: gather, commit, confirm. Gives the writer back on `stop`; `None` where the stream ended.
@@ -106,7 +139,7 @@ async fn write<'a>(
             () = stop.cancelled() => return Ok(Some(writer)),
             () = writer.lost() => return Err(Fault::Passing("the writer's connection is lost".to_owned())),
             _ = guard.tick() => {
-                in_time(writer.check()).await?;
+                in_time(ANSWER_MAX, writer.check()).await?;
                 continue;
             }
             event = received.recv(), if next.is_empty() => match event {
@@ -121,7 +154,7 @@ async fn write<'a>(
             next.push(event);
         }
         let group = std::mem::take(&mut next);
-        let commit = in_time(writer.commit(group));
+        let commit = in_time(GROUP_MAX, writer.commit(group));
         tokio::pin!(commit);
         let confirm = loop {
             tokio::select! {
@@ -143,12 +176,15 @@ async fn write<'a>(
 }
 
 /// The database's answer; one that does not come at all must not keep the stream open either.
-async fn in_time<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    match tokio::time::timeout(ANSWER_MAX, work).await {
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer,
         Err(_) => Err(Fault::Passing(format!(
             "the database has not answered for {} s",
-            ANSWER_MAX.as_secs()
+            limit.as_secs()
         ))),
     }
 }
@@ -170,7 +206,7 @@ async fn stand_by(
     let slot = &context.settings.capture.slot;
     let mut waiting = false;
     loop {
-        if try_lock(connection, slot).await? {
+        if in_time(ANSWER_MAX, async { Ok(try_lock(connection, slot).await?) }).await? {
             if waiting {
                 connection.query("set application_name = 'tidings'").await?;
                 tracing::info!("standby takes over");
@@ -202,14 +238,14 @@ pub async fn try_lock(connection: &mut Connection, slot: &str) -> Result<bool, w
     Ok(rows.first().and_then(|row| row.first()) == Some(&Some("t".to_owned())))
 }
 
-/// Whether the stored positions may be used on this connection.
+/// Whether the stored positions may be used on this connection. Returns where the slot is.
 async fn check(
     context: &Context,
     session: &Session,
     server: &Server,
     guard: &Guard,
     connection: &mut Connection,
-) -> Result<(), Fault> {
+) -> Result<Lsn, Fault> {
     let name = &context.settings.capture.slot;
     let stored = progress::read(session).await?;
     let stored = stored.ok_or_else(|| {
@@ -228,7 +264,8 @@ async fn check(
     )
     .map_err(Fault::Operator)?;
     let slot = catalog::slot(session, name).await?;
-    positions(name, &stored, slot.as_ref(), server.flush_lsn).map_err(Fault::Operator)
+    positions(name, &stored, slot.as_ref(), server.flush_lsn).map_err(Fault::Operator)?;
+    Ok(slot.and_then(|slot| slot.confirmed).unwrap_or_default())
 }
 
 /// Whether slot and stored positions can belong together. A position that the server has not

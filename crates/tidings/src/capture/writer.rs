@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use activity::{Lsn, Part, Seq};
-use rules::{Images, Loaded, PackSource, Rules};
+use activity::{Lsn, Part, Seq, TableName};
+use rules::{Images, Keys, Loaded, PackSource, Rules};
 use store::actions_table::ActionsTable;
 use store::commit::{self, Batch, Fence, Reached};
 use store::images::{self, ImageTables};
-use store::partitions;
 use store::progress::{self, Half, Progress};
 use store::{Error, Remedy, Session};
+use store::{catalog, partitions};
 use wal::Confirm;
 
 use super::derive::{Deriver, Gathered};
@@ -20,6 +20,8 @@ use super::{Context, Fault};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
 const BLOCKING_CHANGES: usize = 256;
+/// How long finding the rows at fault may take: a few round trips for each of them.
+const FAULTS_MAX: Duration = Duration::from_secs(45);
 /// The pause before a refused commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,6 +35,8 @@ pub struct Writer<'a> {
     progress: Progress,
     /// Those that a half-done transaction is finished under.
     half_rules: Option<Rules>,
+    /// The keys of the tables that those name.
+    half_keys: Keys,
     /// Of the transaction under way.
     next_ordinal: u32,
     /// A recent 64-bit transaction id.
@@ -55,9 +59,18 @@ impl<'a> Writer<'a> {
     ) -> Result<Self, Fault> {
         let table =
             ActionsTable::describe(&session, &context.settings.capture.actions_table).await?;
-        let image_tables = images::tables(&session, guard.tables()).await?;
+        let mut named = guard.tables().to_vec();
         let half_rules = progress.half.as_ref().map(half_rules).transpose()?;
         let next_ordinal = progress.half.as_ref().map_or(0, |half| half.next_ordinal);
+        // Tables that only the old packs name are still those of the transaction that is half done.
+        let mut half_keys = guard.keys.clone();
+        if let Some(rules) = &half_rules {
+            let tables: Vec<TableName> = rules.tables().map(|used| used.table.clone()).collect();
+            let found = catalog::tables(&session, &tables).await?;
+            half_keys.extend(found.into_iter().map(|(name, table)| (name, table.key)));
+            named.extend(tables);
+        }
+        let image_tables = images::tables(&session, &named).await?;
         let gate = commit::gate(&session).await?;
         Ok(Self {
             context,
@@ -67,6 +80,7 @@ impl<'a> Writer<'a> {
             image_tables,
             progress,
             half_rules,
+            half_keys,
             next_ordinal,
             xid,
             covered: Seq::ZERO,
@@ -97,7 +111,10 @@ impl<'a> Writer<'a> {
             // A transaction that means nothing to us costs no write: it is passed like a mark. But one
             // that is half done must be seen through, or a restart would wait for it for ever.
             if !batch.is_empty() || self.progress.half.is_some() {
-                self.write(&group, confirmable, &batch).await?;
+                let reached = self.reached(&group, confirmable);
+                // The rows have served: a commit that waits must not keep them in memory.
+                drop(group);
+                self.write(reached, &batch).await?;
             }
         }
         let Some(position) = confirmable else {
@@ -117,22 +134,25 @@ impl<'a> Writer<'a> {
         Ok(progress::stop(&self.session, self.progress.epoch, confirmed).await?)
     }
 
-    fn rules(&self, part: &Part) -> &Rules {
+    /// What a part is derived under: a transaction that is half done is finished under its own packs.
+    fn rules(&self, part: &Part) -> (&Rules, &Keys) {
+        let commit_lsn = part.begin.commit_lsn;
         let half = self
             .progress
             .half
             .as_ref()
-            .filter(|h| h.commit_lsn == part.begin.commit_lsn);
+            .filter(|half| half.commit_lsn == commit_lsn);
         match (half, &self.half_rules) {
-            (Some(_), Some(rules)) => rules,
-            _ => &self.context.rules,
+            (Some(_), Some(rules)) => (rules, &self.half_keys),
+            _ => (&self.context.rules, &self.guard.keys),
         }
     }
 
     async fn load_images(&self, parts: &[Part]) -> Result<Images, Fault> {
         let mut keys = BTreeSet::new();
         for part in parts {
-            keys.extend(self.rules(part).needs(part, &self.guard.keys));
+            let (rules, table_keys) = self.rules(part);
+            keys.extend(rules.needs(part, table_keys));
         }
         let stored = images::load(&self.session, &self.image_tables, &keys).await?;
         let mut images = Images::default();
@@ -156,9 +176,10 @@ impl<'a> Writer<'a> {
                     self.next_ordinal = 0;
                 }
                 self.xid = part.begin.xid.widen(self.xid);
+                let (rules, keys) = self.rules(part);
                 let deriver = Deriver {
-                    rules: self.rules(part),
-                    keys: &self.guard.keys,
+                    rules,
+                    keys,
                     system_id: &self.progress.lineage.system_id,
                 };
                 let mut ordinal = self.next_ordinal;
@@ -174,13 +195,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn write(
-        &mut self,
-        group: &Group,
-        confirmable: Option<Lsn>,
-        batch: &Batch,
-    ) -> Result<(), Fault> {
-        let reached = self.reached(group, confirmable);
+    async fn write(&mut self, reached: Reached, batch: &Batch) -> Result<(), Fault> {
         let last = Seq::new(self.progress.seq.get() + batch.actions.len() as i64);
         if last > self.covered {
             self.covered = partitions::cover_actions(&self.session, last).await?;
@@ -190,10 +205,11 @@ impl<'a> Writer<'a> {
         self.progress.commit_lsn = reached.commit_lsn;
         self.progress.end_lsn = reached.end_lsn;
         self.progress.confirm_limit = self.progress.confirm_limit.max(reached.confirm_limit);
-        self.progress.half = reached.half;
-        if self.progress.half.is_none() {
+        let half_of = |half: &Option<Half>| half.as_ref().map(|half| half.commit_lsn);
+        if half_of(&self.progress.half) != half_of(&reached.half) {
             self.half_rules = None;
         }
+        self.progress.half = reached.half;
         if !batch.actions.is_empty() {
             self.context.appended.notify_one();
         }
@@ -220,7 +236,7 @@ impl<'a> Writer<'a> {
                     commit_lsn: part.begin.commit_lsn,
                     position: part.changes.last()?.position,
                     next_ordinal: self.next_ordinal,
-                    packs: serde_json::to_value(self.rules(part).sources()).ok()?,
+                    packs: serde_json::to_value(self.rules(part).0.sources()).ok()?,
                 })
             });
         Reached {
@@ -235,25 +251,30 @@ impl<'a> Writer<'a> {
     async fn commit_patiently(&mut self, reached: &Reached, batch: &Batch) -> Result<Lsn, Fault> {
         let patience = self.context.settings.capture.commit_patience;
         let began = Instant::now();
-        let fence = Fence {
-            epoch: self.progress.epoch,
-            seq: self.progress.seq,
+        let mut into = commit::Into {
+            table: &self.table,
+            images: &mut self.image_tables,
+            fence: Fence {
+                epoch: self.progress.epoch,
+                seq: self.progress.seq,
+            },
+            reached,
         };
         loop {
             let left = patience.saturating_sub(began.elapsed());
-            let commit = commit::commit(
-                &mut self.session,
-                &self.table,
-                &mut self.image_tables,
-                fence,
-                reached,
-                batch,
-            );
-            let refused = match tokio::time::timeout(left, commit).await {
-                Ok(Ok(gate)) => return Ok(gate),
-                Ok(Err(error)) if error.remedy() == Remedy::Again => error,
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Error::TimedOut(patience.as_secs()).into()),
+            let commit = commit::commit(&mut self.session, &mut into, batch);
+            let mut outcome = in_time(left, commit).await;
+            if outcome
+                .as_ref()
+                .is_err_and(|e| e.remedy() == Remedy::RowAtFault)
+            {
+                let commit = commit::commit_around_faults(&mut self.session, &mut into, batch);
+                outcome = in_time(FAULTS_MAX, commit).await;
+            }
+            let refused = match outcome {
+                Ok(gate) => return Ok(gate),
+                Err(error) if error.remedy() == Remedy::Again => error,
+                Err(error) => return Err(error.into()),
             };
             if began.elapsed() + RETRY_PAUSE >= patience {
                 return Err(Fault::Passing(format!(
@@ -273,6 +294,16 @@ impl<'a> Writer<'a> {
         self.progress.confirm_limit = limit;
         self.gate = commit::gate(&self.session).await?;
         Ok(())
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::TimedOut(limit.as_secs())),
     }
 }
 

@@ -16,6 +16,10 @@ pub async fn endpoints(settings: &Settings, arguments: &Endpoints) -> Result<(),
 
 async fn add(settings: &Settings, arguments: &AddEndpoint) -> Result<(), Failure> {
     let refuse = |error: webhook::Error| Failure::Settings(error.into());
+    if arguments.name.trim().is_empty() {
+        let text = "--name is empty: the name is what `endpoints remove` and the logs call it";
+        return Err(Failure::Settings(anyhow::anyhow!(text)));
+    }
     webhook::validate_url(&arguments.url, &settings.webhooks.allow_networks).map_err(refuse)?;
     for pattern in &arguments.types {
         pattern.parse::<webhook::TypePattern>().map_err(refuse)?;

@@ -45,13 +45,6 @@ pub async fn serve(
         ),
         false => None,
     };
-    let Some(mut session) = first_session(&settings, stop).await? else {
-        return Ok(());
-    };
-    prepare(&settings, &mut session).await?;
-    deliver::declare(&settings, &session).await?;
-    drop(session);
-
     let health = Arc::new(Health::default());
     let appended = Arc::new(Notify::new());
     let mut tasks: JoinSet<Result<&'static str, Failure>> = JoinSet::new();
@@ -66,8 +59,18 @@ pub async fn serve(
             Ok("api")
         });
     }
-    if roles.contains(&Role::Capture) {
+    // The API answers while the database is still coming up, and names it.
+    let does = |role| roles.contains(&role);
+    if does(Role::Capture) {
         health.capture.starting();
+    }
+    if does(Role::Deliver) {
+        health.deliver.starting();
+    }
+    if !prepared(&settings, does(Role::Deliver), stop).await? {
+        return Ok(());
+    }
+    if does(Role::Capture) {
         let context = capture::Context {
             settings: settings.clone(),
             target: target.clone(),
@@ -81,8 +84,7 @@ pub async fn serve(
             Ok("capture")
         });
     }
-    if roles.contains(&Role::Deliver) {
-        health.deliver.starting();
+    if does(Role::Deliver) {
         let context = deliver::Context {
             settings,
             target,
@@ -122,19 +124,37 @@ async fn supervise(
     ended
 }
 
-/// The first session, however long the database takes to come up. `None` where `stop` came first.
-async fn first_session(
+/// Prepares the database, however long it takes to come up. False where `stop` came first.
+async fn prepared(
     settings: &Settings,
+    delivers: bool,
     stop: &CancellationToken,
-) -> Result<Option<Session>, Failure> {
+) -> Result<bool, Failure> {
     let target = settings.database.target().map_err(Failure::Settings)?;
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
-        let error = match Session::open(&target, &settings.database.schema, Purpose::Admin).await {
-            Ok(session) => return Ok(Some(session)),
-            Err(error) => error,
+        let preparing = async {
+            let mut session =
+                Session::open(&target, &settings.database.schema, Purpose::Admin).await?;
+            prepare(settings, &mut session).await?;
+            if delivers {
+                deliver::declare(settings, &session).await?;
+            }
+            Ok(())
         };
-        let fault = capture::Fault::from(error);
+        let outcome: Result<(), Failure> = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(false),
+            outcome = preparing => outcome,
+        };
+        let fault = match outcome {
+            Ok(()) => return Ok(true),
+            Err(Failure::Failed(error)) => match error.downcast::<store::Error>() {
+                Ok(error) => capture::Fault::from(error),
+                Err(error) => return Err(Failure::Failed(error)),
+            },
+            Err(failure) => return Err(failure),
+        };
         if matches!(fault, capture::Fault::Operator(_)) {
             return Err(Failure::Failed(fault.into()));
         }
@@ -142,7 +162,7 @@ async fn first_session(
         tracing::warn!(error = %fault, retry.pause_ms = pause.as_millis() as u64, "no database yet");
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(None),
+            () = stop.cancelled() => return Ok(false),
             () = tokio::time::sleep(pause) => {}
         }
     }

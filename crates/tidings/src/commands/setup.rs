@@ -45,7 +45,7 @@ pub async fn setup(settings: &Settings, arguments: &Setup) -> Result<(), Failure
     }
     let mut session = super::session(settings).await?;
     store::migrate(&mut session).await?;
-    begin(settings, &session, arguments.new_slot).await?;
+    begin(settings, &admin, &session, arguments.new_slot).await?;
     println!("setup is complete: `tidings run` can start");
     Ok(())
 }
@@ -112,7 +112,12 @@ async fn execute(admin: &Session, step: &Step) -> Result<(), Failure> {
 }
 
 /// The slot and the progress row: from here on nothing is lost.
-async fn begin(settings: &Settings, session: &Session, new_slot: bool) -> Result<(), Failure> {
+async fn begin(
+    settings: &Settings,
+    admin: &Session,
+    session: &Session,
+    new_slot: bool,
+) -> Result<(), Failure> {
     let slot = &settings.capture.slot;
     let server = catalog::server(session).await?;
     let target = settings.database.target().map_err(Failure::Settings)?;
@@ -155,7 +160,7 @@ async fn begin(settings: &Settings, session: &Session, new_slot: bool) -> Result
                     .await
                     .map_err(store::Error::from)?;
             }
-            create_slot(&mut connection, session, slot, server.version).await?
+            create_slot(&mut connection, admin, slot, server.version).await?
         }
     };
     if let Some(before) = progress {
@@ -197,10 +202,10 @@ fn same_lineage(
         .map_err(Failure::NotReady)
 }
 
-/// Creates the slot, and says whom that waits for.
+/// Creates the slot, and says whom that waits for: `admin` may see the transactions of other roles.
 async fn create_slot(
     connection: &mut Connection,
-    session: &Session,
+    admin: &Session,
     slot: &str,
     version: u32,
 ) -> Result<Lsn, Failure> {
@@ -212,7 +217,7 @@ async fn create_slot(
                 return Ok(created.context("the replication slot")?);
             }
             () = tokio::time::sleep(WAIT_NOTICE) => {
-                for open in catalog::open_transactions(session).await? {
+                for open in catalog::open_transactions(admin).await? {
                     println!("waiting for {}", describe(&open));
                 }
             }
@@ -221,12 +226,18 @@ async fn create_slot(
 }
 
 fn describe(open: &OpenTransaction) -> String {
-    match open.pid {
-        Some(pid) => format!(
-            "process {pid}: a transaction open for {} s ({})",
-            open.age_seconds, open.what
+    match (open.pid, open.age_seconds) {
+        (Some(pid), Some(age)) => {
+            format!(
+                "process {pid}: a transaction open for {age} s ({})",
+                open.what
+            )
+        }
+        (Some(pid), None) => format!(
+            "process {pid}: a transaction of a role that this one may not see into (a member of \
+             pg_read_all_stats may)"
         ),
-        None => format!("{}, prepared {} s ago", open.what, open.age_seconds),
+        (None, age) => format!("{}, prepared {} s ago", open.what, age.unwrap_or_default()),
     }
 }
 

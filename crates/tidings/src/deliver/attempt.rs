@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use store::delivery::{AttemptRecord, AttemptResult};
 use webhook::{Attempt, Endpoint, Next, Notification, Outcome, Schedule, Sender};
 
+use super::dispatch::Turn;
 use super::lane::Job;
 
 /// What every attempt needs.
@@ -20,13 +21,20 @@ pub struct Attempter {
 /// An attempt that is over.
 pub struct Done {
     pub record: AttemptRecord,
+    /// Of the lane that made it.
+    pub generation: u64,
     /// The endpoint asked never to be called again.
     pub disable: bool,
 }
 
 impl Attempter {
     /// Cancel safe: dropping it aborts the request, and the attempt counts as never made.
-    pub async fn attempt(self, endpoint: Arc<Endpoint>, job: Job) -> Done {
+    pub async fn attempt(self, turn: Turn) -> Done {
+        let Turn {
+            endpoint,
+            generation,
+            job,
+        } = turn;
         let action = &job.action;
         let body = Notification {
             action_id: action.id.as_str(),
@@ -60,6 +68,7 @@ impl Attempter {
         Done {
             record: record(&endpoint, &job, attempt, result, at),
             disable,
+            generation,
         }
     }
 }

@@ -62,19 +62,34 @@ impl Lanes {
         }
     }
 
-    /// The next attempt of the lane whose turn it is.
-    pub fn next(&mut self) -> Option<(Arc<Endpoint>, Job)> {
+    /// The next attempt of the lane whose turn it is. Where it is crowded, lanes with attempts under
+    /// way wait: hanging endpoints never take every place.
+    pub fn next(&mut self, crowded: bool) -> Option<Turn> {
+        let mut passed_over = Vec::new();
+        let mut turn = None;
         while let Some(id) = self.turns.pop_front() {
-            self.waiting.remove(&id);
             let Some(lane) = self.lanes.get_mut(&id) else {
+                self.waiting.remove(&id);
                 continue;
             };
+            if crowded && !lane.is_idle() {
+                passed_over.push(id);
+                continue;
+            }
+            self.waiting.remove(&id);
             if let Some(job) = lane.next() {
                 wake(&mut self.turns, &mut self.waiting, lane);
-                return Some((lane.endpoint.clone(), job));
+                let (endpoint, generation) = (lane.endpoint.clone(), lane.generation);
+                turn = Some(Turn {
+                    endpoint,
+                    generation,
+                    job,
+                });
+                break;
             }
         }
-        None
+        self.turns.extend(passed_over);
+        turn
     }
 }
 
@@ -82,6 +97,13 @@ fn wake(turns: &mut VecDeque<String>, waiting: &mut HashSet<String>, lane: &Lane
     if lane.has_work() && waiting.insert(lane.endpoint.id.clone()) {
         turns.push_back(lane.endpoint.id.clone());
     }
+}
+
+/// One attempt to make, and whose it is.
+pub struct Turn {
+    pub endpoint: Arc<Endpoint>,
+    pub generation: u64,
+    pub job: Job,
 }
 
 /// A stored endpoint in the form that can be sent to.

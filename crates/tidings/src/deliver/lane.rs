@@ -25,6 +25,8 @@ const RETRIES_MAX: usize = 32;
 pub struct Lane {
     pub endpoint: Arc<Endpoint>,
     pub shard: i16,
+    /// Tells this lane from an earlier one of the same endpoint, whose attempts may still be under way.
+    pub generation: u64,
     in_flight_max: usize,
     reading: Reading,
     /// As the database has them.
@@ -68,7 +70,10 @@ pub struct Job {
 /// Where a lane begins.
 pub struct Beginning {
     pub cursor: Seq,
+    /// Reads for itself from the cursor.
     pub behind: bool,
+    /// Whether the database has it as behind.
+    pub stored_behind: bool,
     /// Settled past the cursor.
     pub settled: Vec<Seq>,
 }
@@ -77,12 +82,14 @@ impl Lane {
     pub fn new(
         endpoint: Arc<Endpoint>,
         shard: i16,
+        generation: u64,
         in_flight_max: usize,
         beginning: Beginning,
     ) -> Self {
         let Beginning {
             cursor,
             behind,
+            stored_behind,
             settled,
         } = beginning;
         let reading = if behind {
@@ -93,10 +100,11 @@ impl Lane {
         Self {
             endpoint,
             shard,
+            generation,
             in_flight_max,
             reading,
             stored_cursor: cursor,
-            stored_behind: behind,
+            stored_behind,
             skip_to: cursor,
             settled_before: settled.into_iter().collect(),
             queue: VecDeque::new(),
@@ -174,6 +182,7 @@ impl Lane {
     /// The next attempt to make, if the limits allow one. Retries and first attempts take turns, and
     /// each leaves a place to the other.
     pub fn next(&mut self) -> Option<Job> {
+        self.drop_unwanted();
         let firsts_in_flight = self.in_flight - self.retries_in_flight;
         if self.in_flight >= self.in_flight_max {
             return None;
@@ -196,6 +205,25 @@ impl Lane {
         };
         self.in_flight += 1;
         Some(job)
+    }
+
+    /// The filter is that of the moment of the attempt: what it refuses by now is settled unsent.
+    fn drop_unwanted(&mut self) {
+        while let Some(queued) = self.queue.front()
+            && !self.accepts(&queued.action)
+        {
+            self.unsettled.remove(&queued.action.seq);
+            self.queue.pop_front();
+        }
+    }
+
+    /// Whether the endpoint asks for this action.
+    pub fn accepts(&self, action: &LoggedAction) -> bool {
+        self.endpoint.filter.matches(&Subject::from(&action.action))
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0
     }
 
     /// Whether [`Lane::next`] might give something.
@@ -257,7 +285,7 @@ impl Lane {
     fn wants(&self, action: &LoggedAction) -> bool {
         action.seq > self.skip_to
             && !self.settled_before.contains(&action.seq)
-            && self.endpoint.filter.matches(&Subject::from(&action.action))
+            && self.accepts(action)
     }
 
     fn push(&mut self, action: Arc<LoggedAction>, now: Instant) {

@@ -9,9 +9,10 @@ use activity::Seq;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use store::actions_table::ActionsTable;
+use store::delivery::Settlement;
 use store::endpoints::StoredEndpoint;
 use store::log::LoggedAction;
-use store::{Error, Purpose, Session, delivery, endpoints, log, partitions};
+use store::{Error, Purpose, Remedy, Session, delivery, endpoints, log, partitions};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ const POLL_PERIOD: Duration = Duration::from_millis(250);
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
 /// Actions read from the log at once.
 const READ_COUNT: i64 = 500;
+/// The same for one lane that is behind.
+const READ_BEHIND_COUNT: i64 = 250;
 /// How long a stop waits for requests under way.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// What an action may wait past the timeout before its lane goes behind.
@@ -50,9 +53,7 @@ pub async fn live(
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let mut deliverer = Deliverer::begin(context, sender, schedule).await?;
-    context.health.deliver.up();
-    backoff.reset();
-    deliverer.run(stop).await
+    deliverer.run(stop, backoff).await
 }
 
 struct Deliverer<'a> {
@@ -73,6 +74,15 @@ struct Deliverer<'a> {
     done: Vec<Done>,
     /// Whether a lane has moved since the last settlement.
     moved: bool,
+    /// Whether the log is known to hold more for a lane.
+    more: bool,
+    /// A settlement that the database refused for now, and when it is tried again.
+    refused: Option<(Instant, Settlement)>,
+    /// For the next settlement.
+    withdrawn: Vec<(String, Seq)>,
+    buried: Vec<(String, Seq)>,
+    /// How many lanes were ever made.
+    generations: u64,
     /// Up to this day there are partitions for attempts.
     covered: Date,
 }
@@ -105,38 +115,47 @@ impl<'a> Deliverer<'a> {
             attempts: JoinSet::new(),
             done: Vec::new(),
             moved: true,
+            more: false,
+            refused: None,
+            withdrawn: Vec::new(),
+            buried: Vec::new(),
+            generations: 0,
             covered,
         };
         deliverer.take_shards().await?;
         Ok(deliverer)
     }
 
-    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    async fn run(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
         let (mut poll, mut upkeep) = (ticks(POLL_PERIOD), ticks(UPKEEP_PERIOD));
         let mut settle = ticks(SETTLE_PERIOD);
         loop {
             self.start_attempts();
-            let full = self.done.len() >= SETTLE_COUNT;
+            let full = self.done.len() >= SETTLE_COUNT && self.refused.is_none();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
                 _ = upkeep.tick() => self.keep_up().await?,
-                _ = settle.tick(), if self.moved && !full => self.settle().await?,
-                () = std::future::ready(()), if full => self.settle().await?,
+                _ = settle.tick(), if self.moved && !full => self.settle(backoff).await?,
+                () = std::future::ready(()), if full => self.settle(backoff).await?,
                 Some(done) = self.attempts.join_next() => self.take(done)?,
                 () = self.context.appended.notified() => self.dispatch().await?,
+                () = std::future::ready(()), if self.more => self.dispatch().await?,
                 _ = poll.tick() => self.dispatch().await?,
             }
         }
     }
 
-    /// Starts attempts, lane by lane, as far as the limits allow.
+    /// Starts attempts, lane by lane, as far as the limits allow. None while outcomes can not be
+    /// stored: each would be made again.
     fn start_attempts(&mut self) {
-        while self.attempts.len() < self.context.settings.webhooks.in_flight
-            && let Some((endpoint, job)) = self.lanes.next()
-        {
-            self.attempts
-                .spawn(self.attempter.clone().attempt(endpoint, job));
+        let places = self.context.settings.webhooks.in_flight;
+        while self.refused.is_none() && self.attempts.len() < places {
+            let crowded = self.attempts.len() >= places - places / 4;
+            let Some(turn) = self.lanes.next(crowded) else {
+                break;
+            };
+            self.attempts.spawn(self.attempter.clone().attempt(turn));
         }
     }
 
@@ -144,8 +163,13 @@ impl<'a> Deliverer<'a> {
         // Begun anew, the session makes the attempt again: its delivery is not settled.
         let done = done.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
         let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
-        if let Some(lane) = self.lanes.get_mut(id) {
+        if let Some(lane) = self
+            .lanes
+            .get_mut(id)
+            .filter(|l| l.generation == done.generation)
+        {
             lane.finished(attempt.unsigned_abs());
+            self.more |= lane.wants_log().is_some();
         }
         self.lanes.wake(id);
         self.done.push(done);
@@ -155,21 +179,19 @@ impl<'a> Deliverer<'a> {
 
     /// Offers what is new in the log to the lanes at the head, then reads for those behind.
     async fn dispatch(&mut self) -> Result<(), Error> {
+        self.more = false;
         if self.lanes.at_head().next().is_none() {
             self.head = answer(log::head(&self.reader)).await?;
-        }
-        loop {
+        } else {
             let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
-            let (count, now) = (actions.len(), Instant::now());
-            self.moved |= count > 0;
+            self.more = actions.len() == READ_COUNT as usize;
+            self.moved |= !actions.is_empty();
+            let now = Instant::now();
             for action in actions {
                 self.head = action.seq;
                 self.lanes.offer(&Arc::new(action), now);
             }
             self.start_attempts();
-            if count < READ_COUNT as usize {
-                break;
-            }
         }
         self.read_behind().await
     }
@@ -183,14 +205,18 @@ impl<'a> Deliverer<'a> {
             .collect();
         for (id, cursor) in wanting {
             let actions: Vec<Arc<LoggedAction>> =
-                answer(log::after(&self.reader, cursor, READ_COUNT / 4))
+                answer(log::after(&self.reader, cursor, READ_BEHIND_COUNT))
                     .await?
                     .into_iter()
                     .map(Arc::new)
                     .collect();
-            let read_to = actions.last().map_or(cursor, |action| action.seq);
+            // Less than was asked for: that is all there is, the head included.
+            let last = actions.last().map_or(cursor, |action| action.seq);
+            let all = actions.len() < READ_BEHIND_COUNT as usize;
+            let read_to = if all { last.max(self.head) } else { last };
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.feed(&actions, read_to, self.head, Instant::now());
+                self.more |= lane.wants_log().is_some();
             }
             self.moved = true;
             self.lanes.wake(&id);
@@ -198,16 +224,50 @@ impl<'a> Deliverer<'a> {
         Ok(())
     }
 
-    /// Commits what is over, and how far the lanes have come.
-    async fn settle(&mut self) -> Result<(), Error> {
-        self.moved = false;
-        let done = std::mem::take(&mut self.done);
-        let settlement = settlement(&self.lanes, &self.owned, self.head, done);
+    /// Commits what is over, and how far the lanes have come. What the database has no room or time
+    /// for now is kept, and committed before anything else.
+    async fn settle(&mut self, backoff: &mut Backoff) -> Result<(), Error> {
+        let settlement = match self.refused.take() {
+            Some((again_at, settlement)) if Instant::now() < again_at => {
+                self.refused = Some((again_at, settlement));
+                return Ok(());
+            }
+            Some((_, settlement)) => settlement,
+            None => self.gather(),
+        };
         if settlement.is_empty() {
             return Ok(());
         }
-        answer(delivery::settle(&mut self.session, &settlement)).await?;
-        self.owned.stored(&settlement);
+        match answer(delivery::settle(&mut self.session, &settlement)).await {
+            Ok(()) => backoff.reset(),
+            // A row at fault is that of an endpoint that is being removed: gone the next time.
+            Err(error) if matches!(error.remedy(), Remedy::Again | Remedy::RowAtFault) => {
+                let pause = backoff.next(rand::random());
+                tracing::warn!(
+                    %error, retry.pause_ms = pause.as_millis() as u64,
+                    "outcomes can not be stored; nothing is sent meanwhile"
+                );
+                self.refused = Some((Instant::now() + pause, settlement));
+                self.moved = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        self.stored(&settlement);
+        Ok(())
+    }
+
+    fn gather(&mut self) -> Settlement {
+        self.moved = false;
+        let done = std::mem::take(&mut self.done);
+        let mut settlement = settlement(&self.lanes, &self.owned, self.head, done);
+        settlement.withdrawn = std::mem::take(&mut self.withdrawn);
+        settlement.buried = std::mem::take(&mut self.buried);
+        settlement
+    }
+
+    fn stored(&mut self, settlement: &Settlement) {
+        self.owned.stored(settlement);
         for record in &settlement.attempts {
             if let Some(lane) = self.lanes.get_mut(&record.endpoint_id) {
                 lane.settled(record.seq, record.attempt.unsigned_abs());
@@ -218,7 +278,6 @@ impl<'a> Deliverer<'a> {
                 lane.cursor_stored(moved);
             }
         }
-        Ok(())
     }
 
     async fn keep_up(&mut self) -> Result<(), Error> {
@@ -244,6 +303,11 @@ impl<'a> Deliverer<'a> {
             self.owned.take(taken);
             self.revision = (-1, -1);
             self.read_endpoints().await?;
+        }
+        if self.owned.numbers().is_empty() {
+            self.context.health.deliver.stand_by();
+        } else {
+            self.context.health.deliver.up();
         }
         Ok(())
     }
@@ -288,11 +352,19 @@ impl<'a> Deliverer<'a> {
                 cursor,
                 // The dispatcher does not go back: a lane that begins before it reads for itself.
                 behind: endpoint.behind || cursor < self.head,
+                stored_behind: endpoint.behind,
                 settled: settled.remove(&endpoint.id).unwrap_or_default(),
             };
             let in_flight = self.context.settings.webhooks.endpoint_in_flight;
-            self.lanes
-                .insert(Lane::new(sendable, endpoint.shard, in_flight, beginning));
+            self.generations += 1;
+            let lane = Lane::new(
+                sendable,
+                endpoint.shard,
+                self.generations,
+                in_flight,
+                beginning,
+            );
+            self.lanes.insert(lane);
         }
         self.revision = revision;
         Ok(())
@@ -348,16 +420,18 @@ impl<'a> Deliverer<'a> {
             .map(|action| (action.seq, Arc::new(action)))
             .collect();
         for parked in new {
-            let Some(action) = actions.get(&parked.seq) else {
+            let delivery = (parked.endpoint_id.clone(), parked.seq);
+            let Some(lane) = self.lanes.get_mut(&parked.endpoint_id) else {
                 continue;
             };
-            if let Some(lane) = self.lanes.get_mut(&parked.endpoint_id)
-                && lane.room_for_retries() > 0
-            {
-                lane.push_retry(Job {
+            match actions.get(&parked.seq) {
+                None => self.buried.push(delivery),
+                Some(action) if !lane.accepts(action) => self.withdrawn.push(delivery),
+                Some(action) if lane.room_for_retries() > 0 => lane.push_retry(Job {
                     action: action.clone(),
                     attempt: parked.attempts + 1,
-                });
+                }),
+                Some(_) => {}
             }
             self.lanes.wake(&parked.endpoint_id);
         }
@@ -378,7 +452,14 @@ impl<'a> Deliverer<'a> {
                 },
             }
         }
-        self.settle().await
+        let settlement = self.gather();
+        if let Some((_, refused)) = self.refused.take() {
+            answer(delivery::settle(&mut self.session, &refused)).await?;
+        }
+        if settlement.is_empty() {
+            return Ok(());
+        }
+        answer(delivery::settle(&mut self.session, &settlement)).await
     }
 }
 

@@ -85,7 +85,10 @@ pub fn settlement(lanes: &Lanes, owned: &Owned, head: Seq, done: Vec<Done>) -> S
             lane.cursor_move(head, shard_seq, over.of(&lane.endpoint.id))
         })
         .collect();
-    for Done { record, disable } in done {
+    for Done {
+        record, disable, ..
+    } in done
+    {
         if disable {
             let reason = "the endpoint answered 410 Gone".to_owned();
             settlement

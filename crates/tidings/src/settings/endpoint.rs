@@ -30,6 +30,9 @@ pub struct Endpoint {
 impl Endpoint {
     pub(super) fn check(&mut self, folder: &Path) -> anyhow::Result<()> {
         let name = &self.name;
+        if name.trim().is_empty() {
+            bail!("endpoints: a name is empty");
+        }
         match (&self.secret, &self.secret_file) {
             (None, None) => bail!("endpoint {name}: secret or secret_file is needed"),
             (Some(_), Some(_)) => bail!("endpoint {name}: secret and secret_file are both set"),

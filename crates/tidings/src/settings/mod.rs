@@ -18,6 +18,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
+use crate::failure::chain;
+
 pub use api::Api;
 pub use capture::{Capture, Columns, PackReference};
 pub use database::Database;
@@ -31,6 +33,18 @@ pub const DEFAULTS: &str = include_str!("../../../../config/tidings.toml");
 const PATHS: [&str; 2] = ["tidings.toml", "/etc/tidings/tidings.toml"];
 /// Variables that begin like settings and are none.
 const NOT_SETTINGS: [&str; 3] = ["pg_bin", "pg_version", "config"];
+
+/// Whether Kubernetes made a variable of this name, without the prefix, for a Service called
+/// `tidings`: TIDINGS_PORT, TIDINGS_SERVICE_HOST, TIDINGS_PORT_9464_TCP_ADDR.
+fn is_service_link(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "port"
+        || name == "service_host"
+        || name.starts_with("service_port")
+        || name
+            .strip_prefix("port_")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +75,10 @@ impl Settings {
                 .with_context(|| format!("settings file {}", file.display()))?;
             figment = figment.merge(Toml::string(&text));
         }
-        let variables = Env::prefixed("TIDINGS_").ignore(&NOT_SETTINGS).split("__");
+        let variables = Env::prefixed("TIDINGS_")
+            .ignore(&NOT_SETTINGS)
+            .filter(|name| !is_service_link(name.as_str()))
+            .split("__");
         let folder = file
             .as_deref()
             .and_then(Path::parent)
@@ -75,8 +92,11 @@ impl Settings {
             .extract()
             .map_err(|error| explain(error, &place))?;
         settings.folder = folder;
-        settings.check()?;
-        Ok(settings)
+        match (settings.check(), file) {
+            (Ok(()), _) => Ok(settings),
+            (Err(error), Some(_)) => Err(anyhow!("{place}: {}", chain(error.as_ref()))),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn check(&mut self) -> anyhow::Result<()> {
@@ -117,7 +137,7 @@ fn explain(errors: figment::Error, file: &str) -> anyhow::Error {
                 Kind::InvalidType(_, expected) => format!("must be {expected}"),
                 Kind::UnknownVariant(_, known) => format!("must be one of: {}", known.join(", ")),
                 Kind::InvalidValue(_, expected) => format!("must be {expected}"),
-                kind => kind.to_string(),
+                kind => without_excerpt(&kind.to_string()),
             };
             if key.is_empty() {
                 format!("{place}: {problem}")
@@ -127,6 +147,16 @@ fn explain(errors: figment::Error, file: &str) -> anyhow::Error {
         })
         .collect();
     anyhow!("{}", lines.join("\n"))
+}
+
+/// A message of the TOML parser without the line of the file that it shows: that may hold a secret.
+fn without_excerpt(message: &str) -> String {
+    let shown = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .starts_with('|')
+    };
+    let lines: Vec<&str> = message.lines().filter(|line| !shown(line)).collect();
+    lines.join(": ")
 }
 
 /// The text of a file that a setting names, without the line break at its end.

@@ -26,10 +26,10 @@ impl Webhooks {
         if self.timeout > Duration::from_secs(300) {
             bail!("webhooks.timeout must be at most 5m");
         }
-        if self.endpoint_in_flight < 2 || self.in_flight < self.endpoint_in_flight {
+        if self.endpoint_in_flight < 2 || self.in_flight / 4 < self.endpoint_in_flight {
             bail!(
                 "webhooks.endpoint_in_flight must be at least 2 (retries and first attempts each keep \
-                 one), and webhooks.in_flight at least as much"
+                 one), and webhooks.in_flight at least four times as much"
             );
         }
         if !(1..=3650).contains(&self.attempt_days) {

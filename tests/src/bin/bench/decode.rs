@@ -33,7 +33,7 @@ struct Runs {
 pub(crate) async fn measure(worker: Worker) {
     let how = format!(
         "{ROWS} inserts a shape, read by pgoutput 1 to nothing; a process each, from its start to its \
-         end; medians of {ROUNDS} alternating rounds"
+         end; medians of {ROUNDS} alternating rounds, the ratio too"
     );
     table::title("Decode rate: crates/wal beside pg_recvlogical", &how);
     let ours = Ours::build().await;
@@ -144,7 +144,9 @@ fn row(shape: usize, over: Over, [ours, theirs]: &[Runs; 2]) -> [String; 7] {
     let (theirs_rate, ratio, theirs_cpu) = if theirs.seconds.is_empty() {
         Default::default()
     } else {
-        let ratio = format!("{:.2}", rate(ours) / rate(theirs));
+        let pairs = theirs.seconds.iter().zip(&ours.seconds);
+        let ratios: Vec<f64> = pairs.map(|(theirs, ours)| theirs / ours).collect();
+        let ratio = format!("{:.2}", median(&ratios));
         (table::rate(rate(theirs)), ratio, cpu(theirs))
     };
     let over = match over {

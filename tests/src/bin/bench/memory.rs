@@ -42,5 +42,5 @@ pub(crate) async fn measure(worker: Worker, load: &Usage) {
             format!("{:.2} s = {cores:.1} % of a core", load.cpu_seconds),
         ],
     ];
-    table::print(["", ""], &rows);
+    table::print(["", "taken"], &rows);
 }

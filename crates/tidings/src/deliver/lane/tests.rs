@@ -52,9 +52,10 @@ fn lane(cursor: i64, behind: bool) -> Lane {
     let beginning = Beginning {
         cursor: Seq::new(cursor),
         behind,
+        stored_behind: behind,
         settled: Vec::new(),
     };
-    Lane::new(Arc::new(endpoint), 0, 4, beginning)
+    Lane::new(Arc::new(endpoint), 0, 0, 4, beginning)
 }
 
 fn seq(number: i64) -> Seq {
@@ -238,4 +239,23 @@ proptest! {
         let every: Vec<Seq> = (1..=world.log).map(seq).collect();
         prop_assert_eq!(world.attempted, every);
     }
+}
+
+#[test]
+fn a_lane_that_begins_behind_its_shard_is_stored_as_behind_at_once() {
+    let mut begun = lane(3, true);
+    begun.stored_behind = false;
+    let moved = begun.cursor_move(seq(9), seq(9), &[]).unwrap();
+    assert_eq!((moved.cursor, moved.behind), (seq(3), true));
+}
+
+#[test]
+fn what_the_filter_refuses_by_now_is_settled_unsent() {
+    let (mut lane, now) = (lane(0, false), Instant::now());
+    (1..=3).for_each(|n| lane.offer(&action(n), now));
+    let mut endpoint = Endpoint::clone(&lane.endpoint);
+    endpoint.filter.projects = vec!["another".to_owned()];
+    lane.endpoint = Arc::new(endpoint);
+    assert!(lane.next().is_none());
+    assert_eq!(lane.settled_to(seq(3), &[]), seq(3));
 }
