@@ -118,7 +118,9 @@ async fn a_large_value_older_than_the_sidecar_is_quarantined_once_under_the_defa
     stage.execute(&insert).await;
     let _sidecar = stage.run().await;
     for status in ["creating", "active", "creating"] {
-        stage.execute(&format!("update projects set status = '{status}'")).await;
+        stage
+            .execute(&format!("update projects set status = '{status}'"))
+            .await;
     }
     stage
         .execute("insert into projects (project_id, name, status) values ('q', 'y', 'active')")

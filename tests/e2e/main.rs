@@ -1,8 +1,10 @@
 //! End-to-end tests, on a real Postgres, with the real binary and real subscribers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod actions_table;
 mod crashes;
 mod endpoints;
+mod guard;
 mod harness;
 mod identity;
 mod idle;
@@ -11,6 +13,7 @@ mod large;
 mod malformed;
 mod operation;
 mod packs;
+mod partitions;
 mod publication;
 mod secrecy;
 mod sentences;
@@ -22,5 +25,6 @@ mod standby;
 mod subscribers;
 mod takeover;
 mod transactions;
+mod uninstall;
 mod verifiers;
 mod worker_table;

@@ -54,7 +54,8 @@ const RESERVED: [&str; 101] = [
     "outer", "overlaps", "placing", "primary", "references", "returning", "right", "select",
     "session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then",
     "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when",
-    "where", "window", "with",];
+    "where", "window", "with",
+];
 
 /// How a table's old rows are told apart in the stream (`REPLICA IDENTITY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,9 @@ mod tests {
             TableName::new("user", "order").to_string(),
             "\"user\".\"order\""
         );
-        assert_eq!(TableName::new("users", "left").to_string(), "users.\"left\"");
+        assert_eq!(
+            TableName::new("users", "left").to_string(),
+            "users.\"left\""
+        );
     }
 }

@@ -42,12 +42,20 @@ impl ActionsTable {
                 "table {table} does not exist: run `tidings setup` to create it"
             ))
         };
-        // The cast is to the type without its length: a cast to varchar(n) would cut silently,
-        // while the assignment that follows refuses what is too long.
+        // The cast is to the type without its length, a domain's too: a cast to varchar(n) would cut
+        // silently, while the assignment that follows refuses what is too long. The -1 stands for "no
+        // length"; null would name the length that SQL implies, as in `character`, which is one long.
         let columns = session
             .query(
-                "select a.attrelid, a.attname::text, format_type(a.atttypid, null), t.typname::text
-                 from pg_attribute a join pg_type t on t.oid = a.atttypid
+                "select a.attrelid, a.attname::text, format_type(base.oid, -1), base.typname::text
+                 from pg_attribute a
+                 cross join lateral (
+                   with recursive base as (
+                     select t.* from pg_type t where t.oid = a.atttypid
+                     union all
+                     select t.* from base d join pg_type t on t.oid = d.typbasetype
+                     where d.typtype = 'd')
+                   select oid, typname from base where typtype <> 'd') base
                  where a.attrelid = (
                      select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
                      where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p'))
@@ -108,8 +116,15 @@ impl ActionsTable {
                 &[&self.oid],
             )
             .await?;
-        if row.get(0) {
-            return Ok(());
+        match row.get(0) {
+            Some(true) => return Ok(()),
+            Some(false) => {}
+            None => {
+                return Err(Error::NotReady(format!(
+                    "table {} was dropped or replaced while it was written to: it is looked at anew",
+                    self.table
+                )));
+            }
         }
         let user = quote_identifier(session.user());
         Err(Error::NotReady(format!(

@@ -1,9 +1,14 @@
 //! What the worker's database says of itself: server, tables and keys, publication, slot.
 
-use std::collections::HashMap;
+mod publication;
+mod tables;
 
-use activity::{Lsn, ReplicaIdentity, TableName};
+use activity::{Lsn, TableName};
 use postgres_types::PgLsn;
+use tokio_postgres::Row;
+
+pub use publication::{Publication, Published, publication};
+pub use tables::{Table, tables};
 
 use crate::{Error, Session};
 
@@ -49,129 +54,6 @@ pub async fn server(session: &Session) -> Result<Server, Error> {
     })
 }
 
-/// A table that rules name.
-#[derive(Clone, Debug)]
-pub struct Table {
-    pub oid: u32,
-    pub identity: ReplicaIdentity,
-    /// The columns that tell rows apart, in the key's order: those of the replica identity's index
-    /// where there is one, since a delete sends no others, else the primary key. May be empty.
-    pub key: Vec<String>,
-    pub columns: Vec<String>,
-    pub owner: String,
-}
-
-/// The tables among `names` that exist.
-pub async fn tables(
-    session: &Session,
-    names: &[TableName],
-) -> Result<HashMap<TableName, Table>, Error> {
-    let (schemas, tables): (Vec<_>, Vec<_>) = names
-        .iter()
-        .map(|t| (t.schema.as_str(), t.name.as_str()))
-        .unzip();
-    let rows = session
-        .query(
-            "select n.nspname::text, c.relname::text, c.oid, c.relreplident::text,
-               pg_get_userbyid(c.relowner)::text,
-               (select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
-                from pg_attribute a
-                where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-               (select coalesce(array_agg(a.attname::text order by k.place), '{}')
-                from pg_index i
-                cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
-                join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
-                where i.indrelid = c.oid and k.place <= i.indnkeyatts
-                  and i.indexrelid = (
-                    select indexrelid from pg_index
-                    where indrelid = c.oid and indisvalid
-                      and (indisprimary or (indisreplident and c.relreplident = 'i'))
-                    order by indisreplident and c.relreplident = 'i' desc limit 1))
-             from unnest($1::text[], $2::text[]) as wanted (s, t)
-             join pg_namespace n on n.nspname = wanted.s
-             join pg_class c on c.relnamespace = n.oid and c.relname = wanted.t
-               and c.relkind in ('r', 'p')",
-            &[&schemas, &tables],
-        )
-        .await?;
-    let known = rows.iter().map(|row| {
-        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let identity = match row.get::<_, &str>(3) {
-            "n" => ReplicaIdentity::Nothing,
-            "f" => ReplicaIdentity::Full,
-            "i" => ReplicaIdentity::Index,
-            _ => ReplicaIdentity::Default,
-        };
-        let table = Table {
-            oid: row.get(2),
-            identity,
-            owner: row.get(4),
-            columns: row.get(5),
-            key: row.get(6),
-        };
-        (name, table)
-    });
-    Ok(known.collect())
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publication {
-    pub oid: u32,
-    pub owner: String,
-    pub via_root: bool,
-    pub all_tables: bool,
-    /// With the column list, where there is one.
-    pub tables: Vec<(TableName, Option<Vec<String>>)>,
-}
-
-pub async fn publication(
-    session: &Session,
-    version: u32,
-    name: &str,
-) -> Result<Option<Publication>, Error> {
-    let Some(found) = session
-        .query_opt(
-            "select oid, pg_get_userbyid(pubowner)::text, pubviaroot, puballtables
-             from pg_publication where pubname = $1",
-            &[&name],
-        )
-        .await?
-    else {
-        return Ok(None);
-    };
-    // Column lists exist from Postgres 15 on.
-    let listed = if version >= 150_000 {
-        "(select array_agg(a.attname::text order by a.attnum) from pg_attribute a
-          where a.attrelid = r.prrelid and a.attnum = any(r.prattrs::int2[]))"
-    } else {
-        "null::text[]"
-    };
-    let oid: u32 = found.get(0);
-    let statement = format!(
-        "select n.nspname::text, c.relname::text, {listed}
-         from pg_publication_rel r join pg_class c on c.oid = r.prrelid
-         join pg_namespace n on n.oid = c.relnamespace
-         where r.prpubid = $1 order by 1, 2"
-    );
-    let rows = session.query(&statement, &[&oid]).await?;
-    let tables = rows
-        .iter()
-        .map(|row| {
-            (
-                TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
-                row.get(2),
-            )
-        })
-        .collect();
-    Ok(Some(Publication {
-        oid,
-        owner: found.get(1),
-        via_root: found.get(2),
-        all_tables: found.get(3),
-        tables,
-    }))
-}
-
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub plugin: Option<String>,
@@ -181,6 +63,13 @@ pub struct Slot {
     pub wal_status: Option<String>,
     /// Bytes of WAL between the server's end and what has been confirmed.
     pub lag_bytes: i64,
+}
+
+impl Slot {
+    /// Whether a slot of this name can be that of a sidecar of this database.
+    pub fn is_ours(&self, database: &str) -> bool {
+        self.plugin.as_deref() == Some("pgoutput") && self.database.as_deref() == Some(database)
+    }
 }
 
 pub async fn slot(session: &Session, name: &str) -> Result<Option<Slot>, Error> {
@@ -250,36 +139,73 @@ pub async fn schema_exists(session: &Session, schema: &str) -> Result<bool, Erro
 
 pub async fn table_exists(session: &Session, table: &TableName) -> Result<bool, Error> {
     let row = session
-        .query_one("select to_regclass($1) is not null", &[&table.to_string()])
-        .await?;
-    Ok(row.get(0))
-}
-
-/// Whether a role may already write to a table. False where either is missing.
-pub async fn may_insert(session: &Session, role: &str, table: &TableName) -> Result<bool, Error> {
-    let row = session
         .query_one(
-            "select coalesce(bool_and(has_schema_privilege(r.oid, n.oid, 'usage')
-               and has_table_privilege(r.oid, c.oid, 'insert')), false)
-             from pg_roles r, pg_class c join pg_namespace n on n.oid = c.relnamespace
-             where r.rolname = $1 and n.nspname = $2 and c.relname = $3",
-            &[&role, &table.schema, &table.name],
+            "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p'))",
+            &[&table.schema, &table.name],
         )
         .await?;
     Ok(row.get(0))
 }
 
+/// The sequences that the defaults of a table's columns take numbers from. Those of identity
+/// columns are not among them: they ask for no privilege.
+pub async fn default_sequences(
+    session: &Session,
+    table: &TableName,
+) -> Result<Vec<TableName>, Error> {
+    let statement = format!(
+        "select distinct s.schema, s.name from ({DEFAULT_SEQUENCES}) s
+         join pg_class c on c.oid = s.of join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relname = $2 order by 1, 2"
+    );
+    let rows = session
+        .query(&statement, &[&table.schema, &table.name])
+        .await?;
+    let name = |row: &Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(name).collect())
+}
+
+/// Whether a role may already write to a table, the sequences of its defaults included. False where
+/// either is missing.
+pub async fn may_insert(session: &Session, role: &str, table: &TableName) -> Result<bool, Error> {
+    let statement = format!(
+        "select coalesce(bool_and(has_schema_privilege(r.oid, n.oid, 'usage')
+           and has_table_privilege(r.oid, c.oid, 'insert')
+           and not exists (select from ({DEFAULT_SEQUENCES}) s where s.of = c.oid
+             and not (has_sequence_privilege(r.oid, s.oid, 'usage, update')
+               and has_schema_privilege(r.oid, s.namespace, 'usage')))), false)
+         from pg_roles r, pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where r.rolname = $1 and n.nspname = $2 and c.relname = $3"
+    );
+    let row = session
+        .query_one(&statement, &[&role, &table.schema, &table.name])
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The sequences that column defaults refer to, each with the table that the default is of.
+const DEFAULT_SEQUENCES: &str = "select d.adrelid as of, q.oid, q.relnamespace as namespace,
+       qn.nspname::text as schema, q.relname::text as name
+     from pg_attrdef d
+     join pg_depend p on p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
+       and p.refclassid = 'pg_class'::regclass
+     join pg_class q on q.oid = p.refobjid and q.relkind = 'S'
+     join pg_namespace qn on qn.oid = q.relnamespace";
+
 /// The attributes of a role; `None` where there is no such role.
 pub async fn role(session: &Session, name: &str) -> Result<Option<Role>, Error> {
     let row = session
         .query_opt(
-            "select rolsuper, rolreplication from pg_roles where rolname = $1",
+            "select rolsuper, rolreplication, pg_has_role(oid, 'member')
+             from pg_roles where rolname = $1",
             &[&name],
         )
         .await?;
     Ok(row.map(|row| Role {
         superuser: row.get(0),
         replication: row.get(1),
+        member: row.get(2),
     }))
 }
 
@@ -287,4 +213,6 @@ pub async fn role(session: &Session, name: &str) -> Result<Option<Role>, Error> 
 pub struct Role {
     pub superuser: bool,
     pub replication: bool,
+    /// Whether the session that asked is a member, and so may hand objects over to it.
+    pub member: bool,
 }

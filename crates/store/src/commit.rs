@@ -108,7 +108,7 @@ pub async fn commit(
     if let Err(error) = write.all(&transaction).await {
         // The transaction ends with its connection where even this is refused.
         transaction.rollback().await.ok();
-        return Err(error);
+        return Err(explained(session, into.table, error).await?);
     }
     // A deferred constraint refuses its row only here.
     transaction.commit().await?;
@@ -130,6 +130,20 @@ pub async fn commit_around_faults(
     write.around_faults(&transaction).await?;
     transaction.commit().await?;
     committed(session, into.images, batch).await
+}
+
+/// A missing privilege is of the whole table: its error says what to grant.
+async fn explained(session: &Session, table: &ActionsTable, error: Error) -> Result<Error, Error> {
+    let lacks = error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    if !lacks || error.remedy() != Remedy::Stop {
+        return Ok(error);
+    }
+    table.check_privilege(session).await?;
+    let user = quote_identifier(session.user());
+    Ok(Error::NotReady(format!(
+        "{error}, which writing to {} needs: run `tidings setup`, or grant it to {user}",
+        table.table
+    )))
 }
 
 async fn committed(

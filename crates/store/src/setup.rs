@@ -3,9 +3,15 @@
 //! The plan is pure, so that `--dry-run` prints exactly what a real run would execute. Every
 //! statement can be run again.
 
-use std::collections::HashMap;
+mod danger;
+mod publication;
 
-use activity::{ReplicaIdentity, TableName};
+use std::collections::{BTreeSet, HashMap};
+
+use activity::TableName;
+
+pub use danger::{Danger, danger};
+pub use publication::shortcoming;
 
 use crate::catalog::{Publication, Role, Server, Slot, Table};
 use crate::{quote_identifier, quote_literal};
@@ -39,6 +45,8 @@ pub struct Found {
     pub actions_table_exists: bool,
     /// Whether the run role may already insert into it.
     pub may_insert: bool,
+    /// Those that the defaults of its columns use.
+    pub sequences: Vec<TableName>,
     pub tables: HashMap<TableName, Table>,
     pub publication: Option<Publication>,
     pub slot: Option<Slot>,
@@ -94,16 +102,9 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
             create_actions_table(&wanted.actions_table),
         );
     }
-    publication_steps(wanted, found, &mut step);
+    publication::steps(wanted, found, &mut step);
     if !may_insert {
-        let schema = quote_identifier(&wanted.actions_table.schema);
-        let table = &wanted.actions_table;
-        step(
-            "what the run role writes",
-            format!(
-                "grant usage on schema {schema} to {role}; grant insert on table {table} to {role};"
-            ),
-        );
+        step("what the run role writes", grants(wanted, found));
     }
     let owner = found
         .publication
@@ -158,8 +159,7 @@ fn obstacles(wanted: &Wanted, found: &Found) -> Vec<String> {
         ));
     }
     if let Some(slot) = &found.slot
-        && (slot.plugin.as_deref() != Some("pgoutput")
-            || slot.database.as_deref() != Some(&found.server.database))
+        && !slot.is_ours(&found.server.database)
     {
         obstacles.push(format!(
             "replication slot {} exists and is not ours (plugin {}, database {}): choose another \
@@ -169,9 +169,9 @@ fn obstacles(wanted: &Wanted, found: &Found) -> Vec<String> {
             slot.database.as_deref().unwrap_or("none"),
         ));
     }
-    if found.publication.as_ref().is_some_and(|p| p.all_tables) {
+    if found.publication.as_ref().is_some_and(|p| p.sweeping) {
         obstacles.push(format!(
-            "publication {} is FOR ALL TABLES and not ours: choose another name in \
+            "publication {} is FOR ALL TABLES or IN SCHEMA and not ours: choose another name in \
              capture.publication",
             quote_identifier(&wanted.publication)
         ));
@@ -191,11 +191,16 @@ fn obstacles(wanted: &Wanted, found: &Found) -> Vec<String> {
 
 fn table_obstacle(wanted: &WantedTable, table: &Table, version: u32) -> Option<String> {
     let name = &wanted.table;
-    if table.identity == ReplicaIdentity::Nothing || table.key.is_empty() {
+    if let Some(danger) = danger(table, &publication::as_published(wanted, table)) {
         return Some(format!(
-            "table {name} has no primary key as its replica identity: once published, every UPDATE \
-             and DELETE on it would fail. Run `alter table {name} add primary key (…);` or \
-             `alter table {name} replica identity using index …;`"
+            "{}: once published, every UPDATE and DELETE on it would fail. {}",
+            danger.what, danger.mend
+        ));
+    }
+    if table.key.is_empty() {
+        return Some(format!(
+            "table {name} has no primary key to tell its rows apart: run \
+             `alter table {name} add primary key (…);`"
         ));
     }
     if let Some(missing) = wanted.columns.iter().find(|c| !table.columns.contains(c)) {
@@ -203,103 +208,9 @@ fn table_obstacle(wanted: &WantedTable, table: &Table, version: u32) -> Option<S
             "table {name} has no column {missing}, but a rule names it"
         ));
     }
-    if wanted.listed && version < 150_000 {
-        return Some(format!(
-            "capture.columns = \"listed\" for table {name} needs Postgres 15 or newer"
-        ));
-    }
-    if wanted.listed && table.identity == ReplicaIdentity::Full {
-        return Some(format!(
-            "table {name} has REPLICA IDENTITY FULL: with capture.columns = \"listed\" its UPDATEs \
-             would fail. Set \"whole\" for it, or run `alter table {name} replica identity default;`"
-        ));
-    }
-    None
-}
-
-fn publication_steps(wanted: &Wanted, found: &Found, step: &mut impl FnMut(&str, String)) {
-    let publication = quote_identifier(&wanted.publication);
-    let lists: Vec<(TableName, Option<Vec<String>>)> = wanted
-        .tables
-        .iter()
-        .map(|w| {
-            (
-                w.table.clone(),
-                w.listed.then(|| column_list(w, &found.tables[&w.table])),
-            )
-        })
-        .collect();
-    let Some(existing) = &found.publication else {
-        let tables: Vec<String> = lists
-            .iter()
-            .map(|(t, l)| table_clause(t, l.as_ref()))
-            .collect();
-        let for_tables = if tables.is_empty() {
-            String::new()
-        } else {
-            format!(" for table {}", tables.join(", "))
-        };
-        return step(
-            "what the server sends",
-            format!(
-                "create publication {publication}{for_tables} with (publish_via_partition_root = true);"
-            ),
-        );
-    };
-    for (table, list) in &lists {
-        let clause = table_clause(table, list.as_ref());
-        match existing.tables.iter().find(|(name, _)| name == table) {
-            None => step(
-                "a table that a rule names",
-                format!("alter publication {publication} add table {clause};"),
-            ),
-            Some((_, published)) if !same_columns(published.as_ref(), list.as_ref()) => {
-                step(
-                    "the columns that rules name",
-                    format!(
-                        "alter publication {publication} drop table {table}; \
-                     alter publication {publication} add table {clause};"
-                    ),
-                );
-            }
-            Some(_) => {}
-        }
-    }
-    for (table, _) in &existing.tables {
-        if !lists.iter().any(|(name, _)| name == table) {
-            step(
-                "a table that no rule names any more",
-                format!("alter publication {publication} drop table {table};"),
-            );
-        }
-    }
-}
-
-fn same_columns(a: Option<&Vec<String>>, b: Option<&Vec<String>>) -> bool {
-    let sorted = |list: Option<&Vec<String>>| {
-        list.map(|columns| {
-            let mut columns = columns.clone();
-            columns.sort();
-            columns
-        })
-    };
-    sorted(a) == sorted(b)
-}
-
-/// The key and the columns that rules name, in the table's order.
-fn column_list(wanted: &WantedTable, table: &Table) -> Vec<String> {
-    let named = |c: &&String| table.key.contains(c) || wanted.columns.contains(c);
-    table.columns.iter().filter(named).cloned().collect()
-}
-
-fn table_clause(table: &TableName, list: Option<&Vec<String>>) -> String {
-    match list {
-        None => table.to_string(),
-        Some(columns) => {
-            let columns: Vec<String> = columns.iter().map(|c| quote_identifier(c)).collect();
-            format!("{table} ({})", columns.join(", "))
-        }
-    }
+    (wanted.listed && version < 150_000).then(|| {
+        format!("capture.columns = \"listed\" for table {name} needs Postgres 15 or newer")
+    })
 }
 
 fn create_actions_table(table: &TableName) -> String {
@@ -312,6 +223,28 @@ fn create_actions_table(table: &TableName) -> String {
     )
 }
 
+/// What an insert into the actions table asks of a role.
+fn grants(wanted: &Wanted, found: &Found) -> String {
+    let (role, table) = (quote_identifier(&wanted.role), &wanted.actions_table);
+    let schemas: BTreeSet<&str> = std::iter::once(table)
+        .chain(&found.sequences)
+        .map(|name| name.schema.as_str())
+        .collect();
+    let mut grants: Vec<String> = schemas
+        .into_iter()
+        .map(|schema| {
+            format!(
+                "grant usage on schema {} to {role};",
+                quote_identifier(schema)
+            )
+        })
+        .collect();
+    grants.push(format!("grant insert on table {table} to {role};"));
+    let sequences = found.sequences.iter();
+    grants.extend(sequences.map(|s| format!("grant usage on sequence {s} to {role};")));
+    grants.join(" ")
+}
+
 fn create_slot(slot: &str, version: u32) -> String {
     let failover = if version >= 170_000 { ", true" } else { "" };
     format!(
@@ -320,18 +253,34 @@ fn create_slot(slot: &str, version: u32) -> String {
     )
 }
 
+/// What a superuser does first: the role, and a membership without which nothing can be handed over
+/// to it.
 fn with_role(wanted: &Wanted, found: &Found, steps: Vec<Step>) -> Vec<Step> {
-    if found.role.is_some() {
-        return steps;
-    }
     let role = quote_identifier(&wanted.role);
-    let create = Step {
-        why: "the role that `run` connects as; give it a password as your server asks for one"
-            .to_owned(),
-        sql: format!("create role {role} login replication;"),
-        kind: StepKind::Role,
-    };
-    std::iter::once(create).chain(steps).collect()
+    let user = quote_identifier(&found.server.user);
+    let mut first = Vec::new();
+    if found.role.is_none() {
+        first.push(Step {
+            why: "the role that `run` connects as; give it a password as your server asks for one"
+                .to_owned(),
+            sql: format!("create role {role} login replication;"),
+            kind: StepKind::Role,
+        });
+    }
+    let owner = found
+        .publication
+        .as_ref()
+        .map(|publication| &publication.owner);
+    let hands_over = !found.schema_exists || owner != Some(&wanted.role);
+    let member = found.role.is_some_and(|role| role.member);
+    if hands_over && !member && !found.server.superuser {
+        first.push(Step {
+            why: "so that setup may make the run role an owner".to_owned(),
+            sql: format!("grant {role} to {user};"),
+            kind: StepKind::Role,
+        });
+    }
+    first.into_iter().chain(steps).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use super::*;
-use activity::Lsn;
+use activity::{Lsn, ReplicaIdentity};
+
+use crate::catalog::Published;
 
 fn wanted() -> Wanted {
     let table = TableName::new("public", "projects");
@@ -20,10 +22,10 @@ fn wanted() -> Wanted {
 fn found() -> Found {
     let table = Table {
         oid: 1,
-        identity: ReplicaIdentity::Default,
         key: vec!["project_id".into()],
         columns: vec!["project_id".into(), "name".into(), "secret".into()],
-        owner: "app".into(),
+        unidentified: None,
+        full: None,
     };
     Found {
         server: Server {
@@ -40,14 +42,49 @@ fn found() -> Found {
         role: Some(Role {
             superuser: false,
             replication: true,
+            member: true,
         }),
         schema_exists: false,
         actions_table_exists: false,
         may_insert: false,
+        sequences: Vec::new(),
         tables: HashMap::from([(TableName::new("public", "projects"), table)]),
         publication: None,
         slot: None,
     }
+}
+
+fn publication() -> Publication {
+    Publication {
+        oid: 9,
+        owner: "tidings".into(),
+        owned: true,
+        via_root: true,
+        every_change: true,
+        sweeping: false,
+        tables: vec![published(None)],
+    }
+}
+
+fn published(columns: Option<&[&str]>) -> Published {
+    Published {
+        table: TableName::new("public", "projects"),
+        columns: columns.map(|list| list.iter().map(ToString::to_string).collect()),
+        filter: None,
+    }
+}
+
+/// The statements that make of this publication the wanted one.
+fn altered(publication: Publication) -> String {
+    let found = Found {
+        schema_exists: true,
+        actions_table_exists: true,
+        may_insert: true,
+        publication: Some(publication),
+        ..found()
+    };
+    let steps = plan(&wanted(), &found).unwrap();
+    sql(&steps[..steps.len() - 1])
 }
 
 fn sql(steps: &[Step]) -> String {
@@ -78,13 +115,7 @@ fn what_is_there_already_is_left_alone() {
     found.actions_table_exists = true;
     found.may_insert = true;
     found.server.user = "tidings".into();
-    found.publication = Some(Publication {
-        oid: 9,
-        owner: "tidings".into(),
-        via_root: true,
-        all_tables: false,
-        tables: vec![(TableName::new("public", "projects"), None)],
-    });
+    found.publication = Some(publication());
     found.slot = Some(Slot {
         plugin: Some("pgoutput".into()),
         database: Some("app".into()),
@@ -115,8 +146,11 @@ fn every_obstacle_is_told_with_what_mends_it() {
     found.role = Some(Role {
         superuser: false,
         replication: false,
+        member: true,
     });
-    found.tables.values_mut().for_each(|t| t.key.clear());
+    for (name, table) in &mut found.tables {
+        table.unidentified = Some((name.clone(), ReplicaIdentity::Default));
+    }
     let told = plan(&wanted(), &found).unwrap_err().join("\n");
     for mend in [
         "alter system set wal_level",
@@ -134,4 +168,116 @@ fn a_missing_role_is_printed_and_never_made() {
     let steps = plan(&wanted(), &found).unwrap();
     assert_eq!(steps[0].kind, StepKind::Role);
     assert_eq!(steps[0].sql, "create role \"tidings\" login replication;");
+}
+
+#[test]
+fn a_publication_with_other_options_gets_ours() {
+    let set = "alter publication \"tidings\" set (publish_via_partition_root = true, \
+               publish = 'insert, update, delete, truncate');";
+    let by_leaf = Publication {
+        via_root: false,
+        ..publication()
+    };
+    assert_eq!(altered(by_leaf), set);
+    let inserts = Publication {
+        every_change: false,
+        ..publication()
+    };
+    assert_eq!(altered(inserts), set);
+}
+
+#[test]
+fn a_row_filter_goes_with_the_table_that_has_it() {
+    let mut filtered = publication();
+    filtered.tables[0].filter = Some(vec!["name".into()]);
+    assert_eq!(
+        altered(filtered),
+        "alter publication \"tidings\" drop table public.projects; \
+         alter publication \"tidings\" add table public.projects;"
+    );
+}
+
+#[test]
+fn a_publication_of_more_than_named_tables_is_not_ours() {
+    let mut found = found();
+    found.publication = Some(Publication {
+        sweeping: true,
+        ..publication()
+    });
+    let told = plan(&wanted(), &found).unwrap_err().join("\n");
+    assert!(
+        told.contains("choose another name in capture.publication"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_sequences_of_an_actions_table_are_granted_with_it() {
+    let mut found = found();
+    found.actions_table_exists = true;
+    found.sequences = vec![TableName::new("numbers", "project_actions_id_seq")];
+    let sql = sql(&plan(&wanted(), &found).unwrap());
+    for grant in [
+        "grant usage on schema \"numbers\" to \"tidings\";",
+        "grant usage on sequence numbers.project_actions_id_seq to \"tidings\";",
+    ] {
+        assert!(sql.contains(grant), "{sql}");
+    }
+}
+
+#[test]
+fn a_table_is_dangerous_exactly_where_the_server_would_refuse_its_updates() {
+    let table = found().tables.into_values().next().unwrap();
+    let name = TableName::new("public", "projects");
+    let is_dangerous = |table: &Table, published: Published| danger(table, &published).is_some();
+    let (listed, keyless) = (Some(&["project_id"][..]), Some(&["name"][..]));
+    assert!(!is_dangerous(&table, published(None)));
+    assert!(!is_dangerous(&table, published(listed)));
+    assert!(is_dangerous(&table, published(keyless)));
+    let filtered = |column: &str| Published {
+        filter: Some(vec![column.into()]),
+        ..published(None)
+    };
+    assert!(!is_dangerous(&table, filtered("project_id")));
+    assert!(is_dangerous(&table, filtered("name")));
+    let full = Table {
+        full: Some(name.clone()),
+        ..table.clone()
+    };
+    assert!(!is_dangerous(&full, published(None)));
+    assert!(!is_dangerous(&full, filtered("name")));
+    assert!(is_dangerous(&full, published(listed)));
+    for identity in [
+        ReplicaIdentity::Default,
+        ReplicaIdentity::Index,
+        ReplicaIdentity::Nothing,
+    ] {
+        let bare = Table {
+            unidentified: Some((name.clone(), identity)),
+            ..table.clone()
+        };
+        assert!(is_dangerous(&bare, published(None)));
+        assert!(
+            danger(&bare, &published(None))
+                .unwrap()
+                .mend
+                .contains("alter table")
+        );
+    }
+}
+
+#[test]
+fn an_owner_who_may_not_hand_over_is_told_the_membership_that_lacks() {
+    let mut found = found();
+    found.role = Some(Role {
+        superuser: false,
+        replication: true,
+        member: false,
+    });
+    let steps = plan(&wanted(), &found).unwrap();
+    assert_eq!(steps[0].kind, StepKind::Role);
+    assert_eq!(steps[0].sql, "grant \"tidings\" to \"app\";");
+    found.server.superuser = true;
+    let steps = plan(&wanted(), &found).unwrap();
+    assert!(steps.iter().all(|step| step.kind != StepKind::Role));
 }

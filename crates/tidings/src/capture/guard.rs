@@ -1,12 +1,19 @@
 //! Compares the catalog with what rules and publication need, while the stream runs.
 //!
-//! Drops and swaps leave no trace in the stream, so they are looked for.
+//! Drops and swaps leave no trace in the stream, so they are looked for. What would make the
+//! worker's statements fail is taken out of the publication before anything else is done.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 
 use activity::TableName;
 use rules::{Keys, Rules, TableUse};
-use store::{Session, catalog};
+use store::catalog::{self, Publication, Table};
+use store::setup::{Danger, danger, shortcoming};
+use store::{Session, quote_identifier};
 
 use super::Fault;
+use crate::failure::chain;
 
 /// What the catalog must keep saying as long as a session lives.
 #[derive(Debug)]
@@ -18,6 +25,15 @@ pub struct Guard {
     used: Vec<TableUse>,
     tables: Vec<TableName>,
     pub keys: Keys,
+    /// Columns that rules name and tables lack, of which the log has been told.
+    told: Mutex<BTreeSet<(TableName, String)>>,
+}
+
+/// The catalog at one moment.
+struct Seen {
+    publication: Publication,
+    /// Those that rules use and those that are published, as far as they exist.
+    tables: HashMap<TableName, Table>,
 }
 
 impl Guard {
@@ -37,9 +53,14 @@ impl Guard {
             used,
             tables,
             keys: Keys::default(),
+            told: Mutex::default(),
         };
-        guard.publication_oid = guard.publication(session).await?;
-        guard.keys = guard.keys(session).await?;
+        let seen = guard.look(session).await?;
+        guard.protect(session, &seen).await?;
+        guard.published(&seen)?;
+        guard.publication_oid = seen.publication.oid;
+        guard.keys = guard.keys(&seen)?;
+        guard.tell_missing_columns(&seen);
         Ok(guard)
     }
 
@@ -53,66 +74,191 @@ impl Guard {
 
     /// Whether everything is as it was.
     pub async fn check(&self, session: &Session) -> Result<(), Fault> {
-        let oid = self.publication(session).await?;
+        let seen = self.look(session).await?;
+        self.protect(session, &seen).await?;
+        let oid = seen.publication.oid;
         if oid != self.publication_oid {
             return Err(Fault::Passing(format!(
                 "publication {} has OID {oid} now, it was {}",
                 self.publication, self.publication_oid
             )));
         }
-        if self.keys(session).await? != self.keys {
+        self.options(&seen.publication)?;
+        self.published(&seen)?;
+        if self.keys(&seen)? != self.keys {
             return Err(Fault::Passing("the key of a table has changed".to_owned()));
         }
+        self.tell_missing_columns(&seen);
         Ok(())
     }
 
-    async fn publication(&self, session: &Session) -> Result<u32, Fault> {
+    async fn look(&self, session: &Session) -> Result<Seen, Fault> {
         let name = &self.publication;
-        let Some(found) = catalog::publication(session, self.version, name).await? else {
+        let Some(publication) = catalog::publication(session, self.version, name).await? else {
             return Err(Fault::Operator(format!(
                 "publication {name} does not exist: it was dropped. `tidings setup --new-slot` makes it \
                  anew and goes on from now; what is committed until then is not observed"
             )));
         };
-        for used in &self.used {
-            let table = &used.table;
-            let published = found.tables.iter().find(|(name, _)| name == table);
-            let missing = match published {
-                None => format!("table {table} is not in publication {name}"),
-                Some((_, None)) => continue,
-                Some((_, Some(list))) => match used.columns.iter().find(|c| !list.contains(c)) {
+        let published = publication.tables.iter().map(|p| &p.table);
+        let names: BTreeSet<&TableName> = self.tables.iter().chain(published).collect();
+        let names: Vec<TableName> = names.into_iter().cloned().collect();
+        let tables = catalog::tables(session, &names).await?;
+        Ok(Seen {
+            publication,
+            tables,
+        })
+    }
+
+    /// Takes tables whose updates would fail out of the publication.
+    async fn protect(&self, session: &Session, seen: &Seen) -> Result<(), Fault> {
+        let dangerous: Vec<(&TableName, Danger)> = seen
+            .publication
+            .tables
+            .iter()
+            .filter_map(|p| Some((&p.table, danger(seen.tables.get(&p.table)?, p)?)))
+            .collect();
+        if dangerous.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = dangerous.iter().map(|(t, _)| format!("only {t}")).collect();
+        let drop = format!(
+            "alter publication {} drop table {}",
+            quote_identifier(&self.publication),
+            names.join(", ")
+        );
+        let dropped = session.batch_execute(&drop).await;
+        let reasons: Vec<String> = dangerous
+            .iter()
+            .map(|(_, danger)| {
+                format!(
+                    "{}, so its UPDATEs would fail. {}",
+                    danger.what, danger.mend
+                )
+            })
+            .collect();
+        let reasons = reasons.join("; ");
+        match dropped.map_err(store::Error::from) {
+            Ok(())
+                if dangerous
+                    .iter()
+                    .any(|(table, _)| self.tables.contains(table)) =>
+            {
+                Err(Fault::Operator(format!(
+                    "{reasons}. Until then it is out of publication {}, and its changes are not \
+                     observed. Run `tidings setup` after that",
+                    self.publication
+                )))
+            }
+            Ok(()) => {
+                tracing::warn!("{reasons}. No rule names it: it is out of the publication");
+                Ok(())
+            }
+            // A lock: the worker is altering the table at this moment.
+            Err(error) if error.remedy() == store::Remedy::Again => Err(error.into()),
+            Err(error) => Err(Fault::Operator(format!(
+                "{reasons}. It can not be taken out of the publication ({}): run `{drop};` as the owner \
+                 of the publication",
+                chain(&error)
+            ))),
+        }
+    }
+
+    /// Whether the publication sends everything, and is ours to take a table out of.
+    fn options(&self, publication: &Publication) -> Result<(), Fault> {
+        let problem = match (shortcoming(publication), publication.owned) {
+            (Some(shortcoming), _) => shortcoming.to_owned(),
+            (None, true) => return Ok(()),
+            (None, false) => format!(
+                "belongs to role {}, so no table could be taken out of it to protect the worker",
+                publication.owner
+            ),
+        };
+        Err(Fault::Operator(format!(
+            "publication {} {problem}: run `tidings setup`",
+            self.publication
+        )))
+    }
+
+    /// Whether the tables and columns that rules use are published, every row of them.
+    fn published(&self, seen: &Seen) -> Result<(), Fault> {
+        let name = &self.publication;
+        for TableUse { table, columns } in &self.used {
+            let Some(known) = seen.tables.get(table) else {
+                return Err(Fault::Operator(format!(
+                    "table {table} does not exist, but a rule names it: create it, or change \
+                     capture.rules, and run `tidings setup`"
+                )));
+            };
+            let problem = match seen.publication.find(table) {
+                None => unpublished(table, known, name),
+                Some(published) if published.filter.is_some() => {
+                    format!("publication {name} has a row filter for table {table}")
+                }
+                // Of columns that the table lacks, the rules will say so.
+                Some(published) => match published.columns.as_ref().and_then(|list| {
+                    columns
+                        .iter()
+                        .find(|c| known.columns.contains(c) && !list.contains(c))
+                }) {
                     None => continue,
                     Some(column) => {
                         format!("column {column} of table {table} is not in publication {name}")
                     }
                 },
             };
-            let text = format!("{missing}, but a rule names it: run `tidings setup`");
+            let text = format!("{problem}, but a rule names it: run `tidings setup`");
             return Err(Fault::Operator(text));
         }
-        Ok(found.oid)
+        Ok(())
     }
 
-    async fn keys(&self, session: &Session) -> Result<Keys, Fault> {
-        let found = catalog::tables(session, &self.tables).await?;
+    fn keys(&self, seen: &Seen) -> Result<Keys, Fault> {
         let mut keys = Keys::default();
         for table in &self.tables {
-            let Some(known) = found.get(table) else {
-                return Err(Fault::Operator(format!(
-                    "table {table} does not exist, but a rule names it: create it, or change \
-                     capture.rules, and run `tidings setup`"
-                )));
+            let key = seen.tables.get(table).map(|known| &known.key);
+            match key {
+                Some(key) if !key.is_empty() => keys.insert(table.clone(), key.clone()),
+                _ => {
+                    return Err(Fault::Operator(format!(
+                        "table {table} has no primary key any more to tell its rows apart: run \
+                         `alter table {table} add primary key (…);`"
+                    )));
+                }
             };
-            if known.key.is_empty() {
-                return Err(Fault::Operator(format!(
-                    "table {table} has no primary key any more: UPDATE and DELETE on it fail as long as it \
-                     is published. Run `alter table {table} add primary key (…)`, or \
-                     `alter publication {} drop table {table}`",
-                    self.publication
-                )));
-            }
-            keys.insert(table.clone(), known.key.clone());
         }
         Ok(keys)
+    }
+
+    /// Rules that name such a column set its changes aside; the others go on.
+    fn tell_missing_columns(&self, seen: &Seen) {
+        let mut told = self.told.lock().expect("no holder panics");
+        for TableUse { table, columns } in &self.used {
+            let Some(known) = seen.tables.get(table) else {
+                continue;
+            };
+            for column in columns.iter().filter(|c| !known.columns.contains(c)) {
+                if told.insert((table.clone(), column.clone())) {
+                    tracing::warn!(
+                        %table, column,
+                        "a rule names a column that its table does not have: its changes go to quarantine"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// How to say that a table is not published, with what stands in the way of publishing it.
+fn unpublished(table: &TableName, known: &Table, publication: &str) -> String {
+    let whole = catalog::Published {
+        table: table.clone(),
+        columns: None,
+        filter: None,
+    };
+    let text = format!("table {table} is not in publication {publication}");
+    match danger(known, &whole) {
+        None => text,
+        Some(danger) => format!("{}. {} Until then {text}", danger.what, danger.mend),
     }
 }

@@ -28,10 +28,15 @@ pub async fn setup(settings: &Settings, arguments: &Setup) -> Result<(), Failure
         print!("{}", script(&steps));
         return Ok(());
     }
-    if let Some(role) = steps.iter().find(|step| step.kind == StepKind::Role) {
+    let roles: Vec<&str> = steps
+        .iter()
+        .filter(|step| step.kind == StepKind::Role)
+        .map(|step| step.sql.as_str())
+        .collect();
+    if !roles.is_empty() {
         return Err(Failure::NotReady(format!(
-            "role {} does not exist. Setup makes no roles; run this as a superuser first:\n  {}",
-            wanted.role, role.sql
+            "setup makes and grants no roles. Run this as a superuser first, then setup again:\n  {}",
+            roles.join("\n  ")
         )));
     }
     admin
@@ -58,6 +63,7 @@ async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
         schema_exists: catalog::schema_exists(admin, &wanted.schema).await?,
         actions_table_exists: catalog::table_exists(admin, &wanted.actions_table).await?,
         may_insert: catalog::may_insert(admin, &wanted.role, &wanted.actions_table).await?,
+        sequences: catalog::default_sequences(admin, &wanted.actions_table).await?,
         tables: catalog::tables(admin, &tables).await?,
         publication: catalog::publication(admin, server.version, &wanted.publication).await?,
         slot: catalog::slot(admin, &wanted.slot).await?,

@@ -1,0 +1,117 @@
+//! Tables as the stream will tell of them: their columns, and what tells their rows apart.
+
+use std::collections::HashMap;
+
+use activity::{ReplicaIdentity, TableName};
+use tokio_postgres::Row;
+
+use crate::{Error, Session};
+
+/// A table that rules name or that is published.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub oid: u32,
+    /// The columns that tell rows apart, in the key's order: those that a delete sends, or, where it
+    /// sends the whole row, the primary key. May be empty.
+    pub key: Vec<String>,
+    pub columns: Vec<String>,
+    /// Where the server finds no replica identity, in the table itself or in a partition: published,
+    /// its updates and deletes fail.
+    pub unidentified: Option<(TableName, ReplicaIdentity)>,
+    /// Where the whole row is the identity: the table itself or a partition.
+    pub full: Option<TableName>,
+}
+
+/// The tables among `names` that exist.
+pub async fn tables(
+    session: &Session,
+    names: &[TableName],
+) -> Result<HashMap<TableName, Table>, Error> {
+    let (schemas, tables): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(|t| (t.schema.as_str(), t.name.as_str()))
+        .unzip();
+    // Which index is the identity is decided as the server decides it (RelationGetIndexList). It asks
+    // the partition that a row is in, never the root. No function here waits for a lock of a table.
+    let rows = session
+        .query(
+            "with recursive wanted as (
+               select c.oid, n.nspname::text as schema, c.relname::text as name
+               from unnest($1::text[], $2::text[]) as named (s, t)
+               join pg_namespace n on n.nspname = named.s
+               join pg_class c on c.relnamespace = n.oid and c.relname = named.t
+                 and c.relkind in ('r', 'p')
+             ), parts as (
+               select oid as root, oid from wanted
+               union
+               select p.root, i.inhrelid from parts p
+               join pg_inherits i on i.inhparent = p.oid
+               join pg_class c on c.oid = i.inhrelid and c.relispartition
+             ), identities as (
+               select p.root, p.oid, n.nspname::text as schema, c.relname::text as name,
+                 c.relkind = 'r' as holds_rows, c.relreplident::text as kind,
+                 (select i.indexrelid from pg_index i
+                  where i.indrelid = c.oid and i.indisvalid
+                    and case c.relreplident
+                          when 'd' then i.indisprimary and i.indimmediate
+                          when 'i' then i.indisreplident and i.indimmediate
+                          when 'f' then i.indisprimary
+                          else false
+                        end
+                  limit 1) as index
+               from parts p
+               join pg_class c on c.oid = p.oid
+               join pg_namespace n on n.oid = c.relnamespace
+             )
+             select w.schema, w.name, w.oid,
+               (select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+                from pg_attribute a
+                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped),
+               (select coalesce(array_agg(a.attname::text order by k.place), '{}')
+                from pg_index i
+                cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+                join pg_attribute a on a.attrelid = w.oid and a.attnum = k.attnum
+                where i.indexrelid = own.index and k.place <= i.indnkeyatts),
+               bare.schema, bare.name, bare.kind, whole.schema, whole.name
+             from wanted w
+             join identities own on own.root = w.oid and own.oid = w.oid
+             left join lateral (
+               select * from identities i
+               where i.root = w.oid and i.holds_rows and i.kind <> 'f' and i.index is null
+               order by i.oid limit 1) bare on true
+             left join lateral (
+               select * from identities i
+               where i.root = w.oid and i.holds_rows and i.kind = 'f'
+               order by i.oid limit 1) whole on true",
+            &[&schemas, &tables],
+        )
+        .await?;
+    Ok(rows.iter().map(table).collect())
+}
+
+fn table(row: &Row) -> (TableName, Table) {
+    let part = |place: usize| {
+        let (schema, name): (Option<String>, Option<String>) = (row.get(place), row.get(place + 1));
+        Some(TableName::new(schema?, name?))
+    };
+    let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    let kind = row.get::<_, Option<&str>>(7).unwrap_or_default();
+    let table = Table {
+        oid: row.get(2),
+        columns: row.get(3),
+        key: row.get(4),
+        unidentified: part(5).map(|part| (part, identity(kind))),
+        full: part(8),
+    };
+    (name, table)
+}
+
+/// As `pg_class.relreplident`.
+fn identity(kind: &str) -> ReplicaIdentity {
+    match kind {
+        "n" => ReplicaIdentity::Nothing,
+        "f" => ReplicaIdentity::Full,
+        "i" => ReplicaIdentity::Index,
+        _ => ReplicaIdentity::Default,
+    }
+}

@@ -1,0 +1,190 @@
+//! While it runs, the sidecar takes out of its publication what would make the worker's statements
+//! fail, and names what else has become of tables and publication.
+
+use scratch::Server;
+use tests::{Stage, eventually};
+
+const UPDATE: &str = "update projects set name = 'y'";
+
+async fn stage() -> Stage {
+    Stage::on(Server::builder().fast()).await
+}
+
+async fn insert(stage: &Stage, id: &str) {
+    let sql = "insert into projects (project_id, name, status) values";
+    stage
+        .execute(&format!("{sql} ('{id}', '{id}', 'active')"))
+        .await;
+}
+
+async fn until_reason(stage: &Stage, says: &[&str]) {
+    eventually(&format!("status says {says:?}"), async || {
+        let status = stage.tidings(["status", "--json"]).await.success().json();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        says.iter().all(|text| reason.contains(text))
+    })
+    .await;
+}
+
+const PUBLISHED: &str = "exists (select from pg_publication_tables
+                         where pubname = 'tidings' and tablename = 'projects')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_updates_would_fail_leaves_the_publication_and_is_named() {
+    let keyless = "alter table projects drop constraint projects_pkey";
+    let deferrable = "alter table projects drop constraint projects_pkey,
+                      add primary key (project_id) deferrable";
+    let nothing = "alter table projects replica identity nothing";
+    let lost = "create unique index other on projects (project_id);
+                alter table projects replica identity using index other; drop index other";
+    let again = "alter table projects drop constraint if exists projects_pkey,
+                 add primary key (project_id), replica identity default";
+    for (spoil, says) in [
+        (keyless, "has no primary key as its replica identity"),
+        (deferrable, "has no primary key as its replica identity"),
+        (nothing, "has REPLICA IDENTITY NOTHING"),
+        (lost, "has lost the index that is its replica identity"),
+    ] {
+        let stage = stage().await;
+        let _sidecar = stage.run().await;
+        insert(&stage, "p").await;
+        stage.until_actions(1).await;
+        stage.execute(spoil).await;
+        stage.until(&format!("not {PUBLISHED}")).await;
+        stage.execute(UPDATE).await;
+        until_reason(&stage, &["public.projects", says, "tidings setup"]).await;
+        let refused = stage.tidings(["setup"]).await;
+        assert_eq!(refused.code(), 3);
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+        stage.execute(again).await;
+        stage.tidings(["setup"]).await.success();
+        insert(&stage, "q").await;
+        stage.until_actions(2).await;
+        stage.execute(UPDATE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_an_identity_takes_its_table_out_of_the_publication() {
+    let stage = stage().await;
+    let partitioned = "alter table projects rename to old; set role worker;
+        create table projects (like old including all) partition by hash (project_id);
+        create table projects_0 partition of projects for values with (modulus 1, remainder 0)";
+    stage.execute(partitioned).await;
+    let _sidecar = stage.run().await;
+    insert(&stage, "p").await;
+    stage.until_actions(1).await;
+    stage
+        .execute("alter table projects_0 replica identity nothing")
+        .await;
+    stage.until(&format!("not {PUBLISHED}")).await;
+    stage.execute(UPDATE).await;
+    until_reason(&stage, &["public.projects_0 has REPLICA IDENTITY NOTHING"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_row_as_identity_is_harmless_unless_columns_are_listed() {
+    let stage = stage().await;
+    if stage.server.version().major < 15 {
+        return;
+    }
+    let _sidecar = stage.run().await;
+    stage
+        .execute("alter table projects replica identity full")
+        .await;
+    insert(&stage, "p").await;
+    stage.until_actions(1).await;
+    stage.execute(UPDATE).await;
+    let listed = "alter publication tidings drop table projects;
+        alter publication tidings add table projects
+          (project_id, user_id, request_id, name, container_id, endpoints, status, environment)";
+    stage.execute(listed).await;
+    stage.until(&format!("not {PUBLISHED}")).await;
+    stage.execute(UPDATE).await;
+    until_reason(&stage, &["public.projects", "tidings setup"]).await;
+    stage.tidings(["setup"]).await.success();
+    insert(&stage, "q").await;
+    stage.until_actions(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyless_table_that_no_rule_names_leaves_the_publication_and_capture_goes_on() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    stage
+        .execute("create table other (id int); alter publication tidings add table other")
+        .await;
+    let published = "exists (select from pg_publication_tables where tablename = 'other')";
+    stage.until(&format!("not {published}")).await;
+    insert(&stage, "p").await;
+    stage.until_actions(1).await;
+    assert!(sidecar.log().contains("public.other"), "{}", sidecar.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_the_publication_that_hide_changes_are_named_and_set_right_by_setup() {
+    let stage = stage().await;
+    let _sidecar = stage.run().await;
+    let leaf = "alter publication tidings set (publish_via_partition_root = false)";
+    let inserts = "alter publication tidings set (publish = 'insert, delete')";
+    let owner = "alter publication tidings owner to postgres";
+    let filter = "alter publication tidings drop table projects;
+                  alter publication tidings add table projects where (project_id <> 'q')";
+    let mut cases = vec![
+        (leaf, "publish_via_partition_root"),
+        (inserts, "does not publish every"),
+        (owner, "belongs to role postgres"),
+    ];
+    if stage.server.version().major >= 15 {
+        cases.push((filter, "row filter for table public.projects"));
+    }
+    for (place, (spoil, says)) in cases.into_iter().enumerate() {
+        stage.execute(spoil).await;
+        until_reason(&stage, &[says, "tidings setup"]).await;
+        stage.tidings(["setup"]).await.success();
+        let dry = stage.tidings(["setup", "--dry-run"]).await.success();
+        assert_eq!(dry.stdout, "-- nothing to do\n");
+        insert(&stage, &format!("p{place}")).await;
+        stage.until_actions(place as i64 + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_on_other_columns_than_the_key_is_taken_out_with_its_table() {
+    let stage = stage().await;
+    if stage.server.version().major < 15 {
+        return;
+    }
+    let _sidecar = stage.run().await;
+    insert(&stage, "p").await;
+    stage.until_actions(1).await;
+    let filter = "alter publication tidings drop table projects;
+                  alter publication tidings add table projects where (status <> 'q')";
+    stage.execute(filter).await;
+    stage.until(&format!("not {PUBLISHED}")).await;
+    stage.execute(UPDATE).await;
+    until_reason(&stage, &["row filter on column status", "tidings setup"]).await;
+    stage.tidings(["setup"]).await.success();
+    insert(&stage, "q").await;
+    stage.until_actions(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_a_rule_names_and_nobody_has_any_more_is_named_and_the_others_go_on() {
+    let stage = stage().await;
+    let sidecar = stage.run().await;
+    stage
+        .execute("alter table databases rename column query_count to queries")
+        .await;
+    eventually("the log names it", async || {
+        let log = sidecar.log();
+        log.contains("public.databases") && log.contains("query_count")
+    })
+    .await;
+    insert(&stage, "p").await;
+    stage.until_actions(1).await;
+    let told = sidecar.log().matches("names a column").count();
+    assert_eq!(told, 1, "{}", sidecar.log());
+    let status = stage.tidings(["status", "--json"]).await.success().json();
+    assert_eq!(status["state"], "active", "{status}");
+}
