@@ -47,7 +47,7 @@ async fn rows_written(stage: &Stage) -> i64 {
 async fn until_guarded(stage: &Stage, times: usize) {
     let client = stage.connect().await;
     let query = "select coalesce(max(state_change)::text, '') from pg_stat_activity \
-                 where usename = 'tidings' and query like '%indisreplident%'";
+                 where usename = 'tidings' and query like 'with recursive wanted%'";
     let (mut last, mut seen) = (String::new(), 0);
     for _ in 0..times {
         eventually("the sidecar looks at the catalog", async || {
