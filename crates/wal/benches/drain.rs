@@ -2,8 +2,11 @@
 //! /dev/null` does: `make bench` runs one after the other on the same WAL and compares.
 //!
 //! In: `WAL_DRAIN_URL`, `WAL_DRAIN_SLOT`, `WAL_DRAIN_PUBLICATION`, `WAL_DRAIN_UNTIL` (an LSN) and
-//! `WAL_DRAIN_ROWS`. Fails unless exactly so many row changes come before that position. Runs under
-//! the test harness for its `main`, and ignored, since there is nothing to drain without a server.
+//! `WAL_DRAIN_ROWS`. Fails unless exactly so many row changes come before that position.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a program of a benchmark fails by panicking"
+)]
 
 use activity::{Lsn, Part};
 use connect::Target;
@@ -12,15 +15,14 @@ use tokio_util::sync::CancellationToken;
 use wal::{Confirm, Connection, Event, Limits, Resume, Start};
 
 /// As capture has them.
-const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 4;
 const LIMITS: Limits = Limits {
-    changes: 4096,
+    changes: 2048,
     bytes: 4 << 20,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a program of `make bench`, not a check"]
-async fn drain() {
+#[tokio::main]
+async fn main() {
     let target = Target::parse(&variable("WAL_DRAIN_URL")).unwrap();
     let until: Lsn = variable("WAL_DRAIN_UNTIL").parse().unwrap();
     let rows: usize = variable("WAL_DRAIN_ROWS").parse().unwrap();

@@ -62,7 +62,6 @@ impl Ours {
         };
         let mut command = Command::new(&self.0);
         command
-            .args(["--ignored", "--exact", "drain", "--nocapture"])
             .env("WAL_DRAIN_URL", url)
             .env("WAL_DRAIN_SLOT", drain.slot)
             .env("WAL_DRAIN_PUBLICATION", drain.publication)
