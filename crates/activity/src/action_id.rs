@@ -25,6 +25,21 @@ pub struct Identity<'a> {
     pub ordinal: u32,
 }
 
+/// The same for an action that no change of the stream made: reconcile, backfill, the watchdog.
+#[derive(Clone, Copy, Debug)]
+pub struct Unstreamed<'a> {
+    pub system_id: &'a str,
+    /// Whose action it is: "reconcile", "backfill", "watchdog", …
+    pub kind: &'a str,
+    /// What tells it from all others of its kind, such as table, key, rule and the position at which a
+    /// chunk was read. The same for the same action, however often it is tried.
+    pub subject: &'a [&'a str],
+    /// The position up to which the stream was committed when it was made: ids sort by it.
+    pub at: Lsn,
+    /// Among the actions that are made together, from 0.
+    pub ordinal: u32,
+}
+
 /// The identity of an action: 21 characters of `-0-9A-Z_a-z`.
 ///
 /// 60 bits of commit position, 24 bits of ordinal, 42 bits of a SHA-256 over what tells this
@@ -42,8 +57,26 @@ impl ActionId {
             xid,
         } = identity.begin;
         let hash = hash(identity, *commit_time, xid.0);
-        let ordinal = u128::from(identity.ordinal) & ((1 << ORDINAL_BITS) - 1);
-        let lsn = u128::from(commit_lsn.get()) & ((1 << 60) - 1);
+        Self::assemble(*commit_lsn, identity.ordinal, hash)
+    }
+
+    /// Of an action that no change of the stream made.
+    pub fn unstreamed(identity: &Unstreamed<'_>) -> Self {
+        let mut digest = Sha256::new()
+            .chain_update(identity.system_id.as_bytes())
+            .chain_update([0])
+            .chain_update(identity.kind.as_bytes());
+        for part in identity.subject {
+            digest.update([0]);
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        Self::assemble(identity.at, identity.ordinal, first_bits(&digest.finalize()))
+    }
+
+    fn assemble(lsn: Lsn, ordinal: u32, hash: u64) -> Self {
+        let ordinal = u128::from(ordinal) & ((1 << ORDINAL_BITS) - 1);
+        let lsn = u128::from(lsn.get()) & ((1 << 60) - 1);
         Self::encode(lsn << (ORDINAL_BITS + HASH_BITS) | ordinal << HASH_BITS | u128::from(hash))
     }
 
@@ -84,6 +117,10 @@ fn hash(identity: &Identity<'_>, commit_time: Timestamp, xid: u32) -> u64 {
         .chain_update(identity.position.index.to_be_bytes())
         .chain_update(identity.rule.as_bytes())
         .finalize();
+    first_bits(&digest)
+}
+
+fn first_bits(digest: &[u8]) -> u64 {
     let first: [u8; 8] = digest[..8].try_into().expect("a SHA-256 has 32 bytes");
     u64::from_be_bytes(first) >> (64 - HASH_BITS)
 }
@@ -205,6 +242,22 @@ mod tests {
         let ids = [&here, &later, &other].map(|begin| id(begin, 400, 0, 0, "r"));
         assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
         assert_ne!(id(&here, 400, 0, 0, "r"), id(&here, 400, 0, 0, "s"));
+    }
+
+    #[test]
+    fn an_unstreamed_action_has_one_id_however_often_it_is_made() {
+        let id = |subject: &[&str]| {
+            ActionId::unstreamed(&Unstreamed {
+                system_id: "7300000000000000000",
+                kind: "reconcile",
+                subject,
+                at: Lsn::new(500),
+                ordinal: 0,
+            })
+        };
+        assert_eq!(id(&["a", "b"]), id(&["a", "b"]));
+        assert_ne!(id(&["a", "b"]), id(&["ab", ""]));
+        assert_eq!(id(&["a"]).commit_lsn(), Lsn::new(500));
     }
 
     /// An id that changed would make every action of a replayed transaction a new one.

@@ -13,8 +13,8 @@ mod row;
 mod seq;
 mod transaction;
 
-pub use action::{Action, Origin, Source};
-pub use action_id::{ActionId, Identity, InvalidActionId};
+pub use action::{Action, Actor, Event, Found, Origin, Source};
+pub use action_id::{ActionId, Identity, InvalidActionId, Unstreamed};
 pub use key::Key;
 pub use lsn::{InvalidLsn, Lsn};
 pub use relation::{Column, Relation, ReplicaIdentity, TableName};

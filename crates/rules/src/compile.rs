@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use activity::TableName;
+use activity::{Event, TableName};
 use minijinja::Environment;
+use sha2::{Digest, Sha256};
 
 use crate::body::{Body, closure};
 use crate::error::{Errors, Place, Report};
@@ -13,7 +14,7 @@ use crate::pack::{self, Located, Pack, RuleText};
 use crate::program::{self, Compiler};
 use crate::read;
 use crate::references::References;
-use crate::rule::{Event, Let, Rule};
+use crate::rule::{Let, Rule};
 use crate::{PackSource, Rules, TableUse};
 
 /// A rule before its columns have places.
@@ -39,6 +40,7 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
                     tables: tables(&pack, source.schema.as_deref()),
                     columns: &mut columns,
                     pack: &pack,
+                    version: version(&source.text),
                 };
                 drafts.extend(pack.rules());
             } else {
@@ -61,6 +63,13 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
     } else {
         Err(Errors(problems))
     }
+}
+
+/// The first 12 hex digits of the text's SHA-256.
+fn version(text: &str) -> Arc<str> {
+    let digest = Sha256::digest(text);
+    let first = digest.iter().take(6);
+    first.map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
@@ -134,6 +143,7 @@ struct PackCompiler<'a, 'r> {
     tables: BTreeMap<String, TableName>,
     columns: &'a mut BTreeMap<TableName, BTreeSet<String>>,
     pack: &'a Pack,
+    version: Arc<str>,
 }
 
 impl PackCompiler<'_, '_> {
@@ -212,6 +222,7 @@ impl PackCompiler<'_, '_> {
         Some(Draft {
             rule: Rule {
                 id,
+                version: Arc::clone(&self.version),
                 table: 0,
                 on,
                 triggers: Vec::new(),

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use activity::{Action, Key, OldRow, Operation, Part, Position, Source, TableName};
+use activity::{Action, Event, Key, OldRow, Operation, Part, Position, Source, TableName};
 
 use crate::image::{Image, ImageWrite, Images, Loaded};
 use crate::layout::{Layout, Layouts};
 use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::{Cell, RowValue};
-use crate::rule::{Event, Stop};
+use crate::rule::Stop;
 use crate::scope::Scope;
 use crate::trouble::Trouble;
 use crate::{Keys, Rules};
@@ -24,6 +24,24 @@ pub struct Derivation {
     /// Tables of which all images are gone.
     pub truncated: Vec<TableName>,
     pub faults: Vec<Fault>,
+    /// Rows that lookups asked for and that were not loaded. Where there are any, everything else here is
+    /// void: load them into the images and derive again.
+    pub missing: BTreeSet<Wanted>,
+}
+
+/// A row that a rule looks up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wanted {
+    pub table: TableName,
+    pub by: By,
+}
+
+/// What tells the row from all others of its table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    Key(Key),
+    /// A column that is unique.
+    Column { column: String, value: String },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -161,11 +179,15 @@ impl Rules {
             })
         };
         let scope = Scope::new(row(new_cells), row(old_cells));
+        let names = changed_names(&net.layout, &changed);
         for rule in concerned {
             match rule.run(&self.environment, &scope) {
                 Ok(actions) => {
                     let source = || Source {
                         rule: rule.id.clone(),
+                        version: Arc::clone(&rule.version),
+                        event,
+                        changed: names.clone(),
                         table: net.layout.name().clone(),
                         key: key.clone(),
                         position: net.position,
@@ -187,6 +209,14 @@ impl Rules {
             }
         }
     }
+}
+
+/// The columns that an update changed.
+fn changed_names(layout: &Layout, changed: &[bool]) -> Vec<Arc<str>> {
+    let names = layout.columns.names.iter().zip(changed);
+    names
+        .filter_map(|(name, changed)| changed.then(|| Arc::clone(name)))
+        .collect()
 }
 
 /// The fault of an image that begins without a large value: no rule sees it until it is sent again.

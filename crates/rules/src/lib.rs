@@ -43,7 +43,7 @@ use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 
 pub use builtin::builtin;
-pub use derive::{Derivation, Derived, Fault};
+pub use derive::{By, Derivation, Derived, Fault, Wanted};
 pub use error::{Errors, Problem};
 pub use image::{Image, ImageWrite, Images, Loaded};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use activity::Action;
+use activity::{Action, Event};
 use minijinja::{Environment, Error, Value};
 use serde_json::{Map, Value as Json};
 
@@ -18,18 +18,12 @@ pub(crate) const EACH_MAX: usize = 10_000;
 /// What `data` may take at most, as JSON.
 pub(crate) const DATA_BYTES_MAX: usize = 256 * 1024;
 
-/// What became of a row in its part of the transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Insert,
-    Update,
-    Delete,
-}
-
 #[derive(Debug)]
 pub(crate) struct Rule {
     /// With its pack: `reference/project_created`.
     pub(crate) id: String,
+    /// Of the pack's text.
+    pub(crate) version: Arc<str>,
     /// The rule's place among the tables of [`crate::Rules`].
     pub(crate) table: usize,
     pub(crate) on: Vec<Event>,
@@ -177,6 +171,8 @@ impl Rule {
             action_details: text(&outputs.action_details)?,
             status: text(&outputs.status)?,
             environment: text(&outputs.environment)?,
+            created_at: None,
+            actor: None,
             reference_ids: (!reference_ids.is_empty()).then_some(Json::Object(reference_ids)),
             cost_usd,
             data: data(scope)?,

@@ -1,6 +1,6 @@
 //! Reading the action log by seq.
 
-use activity::{Action, ActionId, Seq};
+use activity::{Action, ActionId, Actor, Found, Seq};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
@@ -20,7 +20,7 @@ pub struct LoggedAction {
 
 const COLUMNS: &str = "seq, action_id, project_id, user_id, request_id, action_type, \
     action_details, status, environment, reference_ids, cost_usd::text as cost_usd, created_at, \
-    data, committed_at";
+    data, committed_at, actor, actor_found";
 
 /// At most `limit` actions after `after`, in order.
 pub async fn after(session: &Session, after: Seq, limit: i64) -> Result<Vec<LoggedAction>, Error> {
@@ -67,9 +67,19 @@ fn from_row(row: &Row) -> Result<LoggedAction, Error> {
             environment: row.get("environment"),
             reference_ids: row.get("reference_ids"),
             cost_usd: row.get("cost_usd"),
+            created_at: None,
+            actor: actor(row),
             data,
         },
         created_at: row.get("created_at"),
         committed_at: row.get("committed_at"),
+    })
+}
+
+fn actor(row: &Row) -> Option<Actor> {
+    let found = row.get::<_, Option<&str>>("actor_found")?;
+    Some(Actor {
+        id: row.get::<_, Option<String>>("actor")?,
+        found: Found::parse(found)?,
     })
 }

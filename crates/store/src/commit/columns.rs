@@ -2,6 +2,7 @@
 
 use activity::Seq;
 use postgres_types::{PgLsn, ToSql};
+use serde_json::Value;
 use tokio_postgres::Transaction;
 
 use super::NewAction;
@@ -59,9 +60,8 @@ impl<'a> Columns<'a> {
                 .references
                 .push(action.reference_ids.as_ref().map(ToString::to_string));
             columns.costs.push(action.cost_usd.as_deref());
-            columns
-                .created
-                .push(committed_at.as_microsecond().div_euclid(1_000_000));
+            let committed = committed_at.as_microsecond().div_euclid(1_000_000);
+            columns.created.push(action.created_at.unwrap_or(committed));
         }
         columns
     }
@@ -81,6 +81,8 @@ impl<'a> Columns<'a> {
         let (mut rules, mut origins, mut tables) = (Vec::new(), Vec::new(), Vec::new());
         let (mut keys, mut xids) = (Vec::new(), Vec::new());
         let (mut commits, mut changes) = (Vec::new(), Vec::new());
+        let (mut actors, mut actors_found) = (Vec::new(), Vec::new());
+        let (mut versions, mut events, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for (number, action) in (after.get() + 1..).zip(self.actions) {
             seqs.push(number);
             data.push(serde_json::to_string(&action.action.data).expect("a JSON object prints"));
@@ -92,8 +94,15 @@ impl<'a> Columns<'a> {
             xids.push(action.xid as i64);
             commits.push(PgLsn::from(action.commit_lsn.get()));
             changes.push(PgLsn::from(action.source.position.lsn.get()));
+            let actor = action.action.actor.as_ref();
+            actors.push(actor.map(|actor| actor.id.as_str()));
+            actors_found.push(actor.map(|actor| actor.found.as_str()));
+            versions.push(&*action.source.version);
+            events.push(action.source.event.as_str());
+            let names = (!action.source.changed.is_empty()).then_some(&action.source.changed);
+            changed.push(names.map(|names| Value::from_iter(names.iter().map(|name| &**name)).to_string()));
         }
-        let parameters: [&(dyn ToSql + Sync); 21] = [
+        let parameters: [&(dyn ToSql + Sync); 26] = [
             &seqs,
             &self.ids,
             &self.projects,
@@ -115,6 +124,11 @@ impl<'a> Columns<'a> {
             &xids,
             &commits,
             &changes,
+            &actors,
+            &actors_found,
+            &versions,
+            &events,
+            &changed,
         ];
         transaction.execute(&statements.log, &parameters).await?;
         Ok(())

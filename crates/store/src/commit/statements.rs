@@ -42,15 +42,18 @@ const DROP_IMAGES: &str =
 
 const INSERT_LOG: &str = "insert into actions (seq, action_id, project_id, user_id, request_id,
        action_type, action_details, status, environment, reference_ids, cost_usd, created_at, data,
-       committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)
+       committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn, actor, actor_found,
+       rule_version, event, changed)
      select seq, action_id, project_id, user_id, request_id, action_type,
        action_details, status, environment, reference_ids::jsonb, cost_usd::numeric,
        created_at, data::jsonb, committed_at, rule, origin, table_name, key, xid,
-       commit_lsn, change_lsn
+       commit_lsn, change_lsn, actor, actor_found, rule_version, event, changed::jsonb
      from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],
        $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
        $12::bigint[], $13::text[], $14::timestamptz[], $15::text[], $16::text[],
-       $17::text[], $18::text[], $19::bigint[], $20::pg_lsn[], $21::pg_lsn[])
+       $17::text[], $18::text[], $19::bigint[], $20::pg_lsn[], $21::pg_lsn[], $22::text[],
+       $23::text[], $24::text[], $25::text[], $26::text[])
        as action (seq, action_id, project_id, user_id, request_id, action_type,
          action_details, status, environment, reference_ids, cost_usd, created_at, data,
-         committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn)";
+         committed_at, rule, origin, table_name, key, xid, commit_lsn, change_lsn, actor,
+         actor_found, rule_version, event, changed)";

@@ -40,6 +40,7 @@ impl Deriver<'_> {
             writes,
             truncated,
             faults,
+            missing: _,
         } = self.rules.derive(part, self.keys, images);
         for derived in actions {
             let identity = Identity {

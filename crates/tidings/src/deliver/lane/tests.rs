@@ -5,16 +5,8 @@ use proptest::prelude::*;
 
 fn action(seq: i64) -> Arc<LoggedAction> {
     let action = Action {
-        project_id: None,
-        user_id: None,
-        request_id: None,
         action_type: "deployment".to_owned(),
-        action_details: None,
-        status: None,
-        environment: None,
-        reference_ids: None,
-        cost_usd: None,
-        data: serde_json::Map::new(),
+        ..Action::default()
     };
     let begin = activity::Begin {
         commit_lsn: Lsn::new(seq.unsigned_abs()),
