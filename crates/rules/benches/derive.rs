@@ -9,7 +9,7 @@ use activity::{
     Begin, Change, Column, Lsn, Operation, Part, Position, Relation, ReplicaIdentity, Row,
     TableName, Value, Xid,
 };
-use rules::{Images, Keys, Loaded, PackSource, Rules};
+use rules::{Images, Loaded, PackSource, Rules, Shape, Shapes};
 
 const PACK: &str = r#"
 [pack]
@@ -64,11 +64,18 @@ fn part(operations: impl Iterator<Item = Operation>) -> Part {
     }
 }
 
-fn measure(what: &str, rules: &Rules, keys: &Keys, part: &Part, images: &Images, actions: usize) {
+fn measure(
+    what: &str,
+    rules: &Rules,
+    shapes: &Shapes,
+    part: &Part,
+    images: &Images,
+    actions: usize,
+) {
     let begin = Instant::now();
     for _ in 0..ROUNDS {
-        black_box(rules.needs(part, keys));
-        let derivation = black_box(rules.derive(part, keys, images));
+        black_box(rules.needs(part, shapes));
+        let derivation = black_box(rules.derive(part, shapes, images));
         assert_eq!(
             (derivation.actions.len(), derivation.faults.len()),
             (actions, 0)
@@ -92,7 +99,14 @@ fn main() {
         identity: ReplicaIdentity::Default,
         columns: COLUMNS.iter().map(column).collect(),
     });
-    let keys = Keys::from([(table.clone(), vec!["id".to_owned()])]);
+    let shape = Shape {
+        key: vec!["id".to_owned()],
+        types: COLUMNS
+            .iter()
+            .map(|name| ((*name).to_owned(), 1043))
+            .collect(),
+    };
+    let shapes = Shapes::from([(table.clone(), shape)]);
     let source = PackSource {
         origin: "bench".to_owned(),
         text: PACK.to_owned(),
@@ -121,14 +135,14 @@ fn main() {
     };
     let none = Images::default();
     let mut images = Images::default();
-    for write in rules.derive(&insert("pending"), &keys, &none).writes {
+    for write in rules.derive(&insert("pending"), &shapes, &none).writes {
         let loaded = write.image.map_or(Loaded::Absent, Loaded::Known);
         images.insert(write.table, write.key, loaded);
     }
     measure(
         "insert that fires",
         &rules,
-        &keys,
+        &shapes,
         &insert("success"),
         &none,
         ROWS,
@@ -136,7 +150,7 @@ fn main() {
     measure(
         "update that fires",
         &rules,
-        &keys,
+        &shapes,
         &update("success"),
         &images,
         ROWS,
@@ -144,7 +158,7 @@ fn main() {
     measure(
         "update that no rule is for",
         &rules,
-        &keys,
+        &shapes,
         &update("pending"),
         &images,
         0,

@@ -3,79 +3,114 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::pack::{self, Located, RuleText};
+use crate::pack::{self, Defaults, Located, RuleText};
 use crate::program::{Compiled, Compiler, Program, Text};
-use crate::references::References;
+use crate::references::{Holds, References};
 use crate::rule::{Output, Outputs};
 
-/// Words of the language, those of its coming parts included: no variable can have their names.
+/// Words of the language: no variable can have their names.
 const RESERVED: &[&str] = &[
     "new", "old", "changed", "item", "loop", "tx", "lookup", "first", "group", "rows", "context",
-    "and", "or", "not", "in", "is", "if", "else", "for", "set", "with", "true", "false", "none",
-    "True", "False", "None",
+    "changes", "partial", "and", "or", "not", "in", "is", "if", "else", "for", "set", "with",
+    "true", "false", "none", "True", "False", "None",
 ];
 
-pub(crate) type Bindings = Vec<(Arc<str>, Compiled<Program>)>;
+/// A variable and its expression.
+pub(crate) struct Binding {
+    pub(crate) name: Arc<str>,
+    pub(crate) compiled: Compiled<Program>,
+    /// The rule's own, and not one of the pack's defaults.
+    pub(crate) own: bool,
+}
 
 /// The variables that the programs read, directly or through other variables.
 pub(crate) fn closure<'a>(
-    lets: &Bindings,
-    programs: impl Iterator<Item = &'a Compiled<Program>>,
+    lets: &[Binding],
+    programs: impl Iterator<Item = &'a References>,
 ) -> BTreeSet<String> {
     let mut read: BTreeSet<String> = programs
-        .flat_map(|compiled| compiled.references.variables.iter().cloned())
+        .flat_map(|references| references.variables.iter().cloned())
         .collect();
     // A variable reads only those before it, so one pass backwards finds all.
-    for (name, compiled) in lets.iter().rev() {
-        if read.contains(&**name) {
-            read.extend(compiled.references.variables.iter().cloned());
+    for binding in lets.iter().rev() {
+        if read.contains(&*binding.name) {
+            read.extend(binding.compiled.references.variables.iter().cloned());
         }
     }
     read
 }
 
-/// The programs of one rule, and the columns they name.
+/// Everything that those programs refer to, their variables' programs included.
+pub(crate) fn reach<'a>(
+    lets: &'a [Binding],
+    programs: impl Iterator<Item = &'a References> + Clone,
+) -> References {
+    let read = closure(lets, programs.clone());
+    let mut reached = References::default();
+    let of_lets = lets.iter().filter(|binding| read.contains(&*binding.name));
+    for references in of_lets.map(|b| &b.compiled.references).chain(programs) {
+        reached.merge(references);
+    }
+    reached
+}
+
+/// Compiles the programs of one rule.
 pub(crate) struct Body<'a, 'r> {
     pub(crate) compiler: Compiler<'a, 'r>,
-    pub(crate) named: References,
+    /// What the outputs and `data` refer to.
+    pub(crate) told: References,
+    /// The same of `user_id` alone.
+    pub(crate) user: References,
 }
 
 impl Body<'_, '_> {
-    fn expression(&mut self, key: &str, source: &Located) -> Option<Compiled<Program>> {
-        let compiled = self.compiler.expression(key, &source.text, source.line)?;
-        self.names(&compiled.references);
-        Some(compiled)
-    }
-
-    fn names(&mut self, references: &References) {
-        self.named.new.extend(references.new.iter().cloned());
-        self.named.old.extend(references.old.iter().cloned());
-    }
-
-    pub(crate) fn lets(&mut self, text: &RuleText) -> Option<Bindings> {
+    /// Those of the pack's defaults that the rule does not replace, then its own.
+    pub(crate) fn lets(&mut self, text: &RuleText, defaults: &Defaults) -> Option<Vec<Binding>> {
+        let replaced = |name: &str| text.lets.iter().any(|(own, _)| own.text == name);
+        let inherited = defaults.lets.iter();
+        let inherited = inherited.filter(|(name, _)| !replaced(&name.text));
+        let inherited = inherited.map(|binding| (binding, false));
         let mut lets = Some(Vec::new());
-        for (name, expression) in &text.lets {
-            let key = format!("let.{}", name.text);
-            let plain = name.text.starts_with(|c: char| c.is_ascii_alphabetic())
-                && name
-                    .text
-                    .chars()
-                    .all(|c| c == '_' || c.is_ascii_alphanumeric());
-            if !plain || RESERVED.contains(&name.text.as_str()) {
-                let hint = "use letters, digits and _, and no word of the language".to_owned();
-                let message = format!("{} can not be the name of a variable", name.text);
-                self.compiler.problem(&key, name.line, message, Some(hint));
-                lets = None;
-            }
-            let compiled = self.expression(&key, expression);
+        for ((name, expression), own) in inherited.chain(text.lets.iter().map(|b| (b, true))) {
+            let named = self.variable(&format!("let.{}", name.text), name);
+            let compiled = self.expression(&format!("let.{}", name.text), expression);
+            let holds = compiled.as_ref().and_then(|c| c.references.holds.clone());
             lets = lets.zip(compiled).map(|(mut lets, compiled)| {
-                lets.push((Arc::from(name.text.as_str()), compiled));
+                lets.push(Binding {
+                    name: Arc::from(name.text.as_str()),
+                    compiled,
+                    own,
+                });
                 lets
             });
+            if !named {
+                lets = None;
+            }
             // Known from here on even if it is wrong, so that one mistake is told once.
-            self.compiler.variables.insert(name.text.clone());
+            let variables = &mut self.compiler.names.variables;
+            variables.insert(name.text.clone(), holds);
         }
         lets
+    }
+
+    /// Whether the name can be one of a variable; a problem is reported.
+    fn variable(&mut self, key: &str, name: &Located) -> bool {
+        let plain = name.text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .text
+                .chars()
+                .all(|c| c == '_' || c.is_ascii_alphanumeric());
+        if plain && !RESERVED.contains(&name.text.as_str()) {
+            return true;
+        }
+        let hint = "use letters, digits and _, and no word of the language".to_owned();
+        let message = format!("{} can not be the name of a variable", name.text);
+        self.compiler.problem(key, name.line, message, Some(hint));
+        false
+    }
+
+    fn expression(&mut self, key: &str, source: &Located) -> Option<Compiled<Program>> {
+        self.compiler.expression(key, &source.text, source.line)
     }
 
     /// The outer `None` stands for a problem.
@@ -88,6 +123,40 @@ impl Body<'_, '_> {
             Some(source) => self.expression(key, source).map(Some),
             None => Some(None),
         }
+    }
+
+    /// What each `item` stands for.
+    pub(crate) fn item(&mut self, each: Option<&Option<Compiled<Program>>>) {
+        let each = each.and_then(Option::as_ref);
+        let holds = match each.and_then(|each| each.references.holds.clone()) {
+            Some(Holds::Rows(of)) => Some(Holds::Row(of)),
+            Some(Holds::Row(_)) | None => None,
+        };
+        let variables = &mut self.compiler.names.variables;
+        variables.insert("item".to_owned(), holds);
+    }
+
+    pub(crate) fn data(&mut self, text: &RuleText) -> Option<Vec<(Arc<str>, Program)>> {
+        let mut data = Some(Vec::new());
+        for (name, source) in &text.data {
+            let key = format!("data.{}", name.text);
+            let named = self.variable(&key, name);
+            let program = self.expression(&key, source);
+            let program = program.filter(|_| named).map(|compiled| {
+                self.told.merge(&compiled.references);
+                compiled.code
+            });
+            data = data.zip(program).map(|(mut data, program)| {
+                data.push((Arc::from(name.text.as_str()), program));
+                data
+            });
+        }
+        // Their values before and after are told.
+        for column in &text.changes {
+            self.told.new.insert(column.text.clone());
+            self.told.old.insert(column.text.clone());
+        }
+        data
     }
 
     pub(crate) fn outputs(&mut self, text: &RuleText, defaults: &pack::Outputs) -> Option<Outputs> {
@@ -110,6 +179,7 @@ impl Body<'_, '_> {
         let status = column(self, "status");
         let environment = column(self, "environment");
         let cost_usd = column(self, "cost_usd");
+        let created_at = column(self, "created_at");
         let mut reference_ids = Vec::new();
         let own = &text.outputs.reference_ids;
         let inherited = defaults.reference_ids.iter();
@@ -129,6 +199,7 @@ impl Body<'_, '_> {
             status,
             environment,
             cost_usd,
+            created_at,
             reference_ids,
         })
     }
@@ -136,7 +207,10 @@ impl Body<'_, '_> {
     fn output(&mut self, key: &str, source: &Located) -> Option<Output> {
         let Compiled { code, references } =
             self.compiler.template(key, &source.text, source.line)?;
-        self.names(&references);
+        if key == "user_id" {
+            self.user.merge(&references);
+        }
+        self.told.merge(&references);
         Some(match code {
             Text::Literal(text) => Output::Literal(text),
             Text::Program(program) => Output::Template(program),

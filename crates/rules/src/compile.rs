@@ -7,14 +7,16 @@ use activity::{Event, TableName};
 use minijinja::Environment;
 use sha2::{Digest, Sha256};
 
-use crate::body::{Body, closure};
+use crate::body::{Binding, Body, closure, reach};
 use crate::error::{Errors, Place, Report};
+use crate::functions::Tables;
 use crate::hint::hint;
+use crate::layout::{Mark, Named};
 use crate::pack::{self, Located, Pack, RuleText};
 use crate::program::{self, Compiler};
 use crate::read;
-use crate::references::References;
-use crate::rule::{Let, Rule};
+use crate::references::{Names, References};
+use crate::rule::{Let, Rule, User};
 use crate::{PackSource, Rules, TableUse};
 
 /// A rule before its columns have places.
@@ -22,13 +24,24 @@ struct Draft {
     rule: Rule,
     table: TableName,
     triggers: BTreeSet<String>,
+    /// The pack's tables.
+    tables: Arc<BTreeMap<String, TableName>>,
+}
+
+/// What rules name of one table.
+#[derive(Default)]
+struct Use {
+    columns: BTreeSet<String>,
+    unique: BTreeSet<String>,
+    firsts: BTreeSet<(String, String)>,
 }
 
 pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
     let mut environment = program::environment();
     let mut problems = Vec::new();
     let mut drafts = Vec::new();
-    let mut columns: BTreeMap<TableName, BTreeSet<String>> = BTreeMap::new();
+    let mut uses: BTreeMap<TableName, Use> = BTreeMap::new();
+    let mut declared = Vec::new();
     let mut packs = BTreeSet::new();
     for source in sources {
         let mut report = Report::new(&source.origin);
@@ -37,12 +50,13 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
                 let mut pack = PackCompiler {
                     environment: &mut environment,
                     report: &mut report,
-                    tables: tables(&pack, source.schema.as_deref()),
-                    columns: &mut columns,
+                    tables: Arc::new(tables(&pack, source.schema.as_deref())),
+                    uses: &mut uses,
                     pack: &pack,
                     version: version(&source.text),
                 };
                 drafts.extend(pack.rules());
+                declared.extend(pack.declared());
             } else {
                 let place = Place {
                     line: pack.name.line,
@@ -58,8 +72,14 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
         }
         problems.extend(report.into_problems());
     }
+    for (table, columns) in declared {
+        // A table that no rule uses is not watched.
+        if let Some(used) = uses.get_mut(&table) {
+            used.columns.extend(columns);
+        }
+    }
     if problems.is_empty() {
-        Ok(assemble(environment, drafts, columns, sources))
+        Ok(assemble(environment, drafts, uses, sources))
     } else {
         Err(Errors(problems))
     }
@@ -69,7 +89,10 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
 fn version(text: &str) -> Arc<str> {
     let digest = Sha256::digest(text);
     let first = digest.iter().take(6);
-    first.map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    first
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
 }
 
 fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
@@ -84,20 +107,16 @@ fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
 fn assemble(
     environment: Environment<'static>,
     drafts: Vec<Draft>,
-    columns: BTreeMap<TableName, BTreeSet<String>>,
+    used: BTreeMap<TableName, Use>,
     sources: &[PackSource],
 ) -> Rules {
-    let uses: Vec<TableUse> = columns
+    let named: Vec<Arc<Named>> = used.values().map(|used| Arc::new(named(used))).collect();
+    let uses: Vec<TableUse> = used
         .into_iter()
-        .map(|(table, columns)| TableUse { table, columns })
-        .collect();
-    let names: Vec<Arc<[Arc<str>]>> = uses
-        .iter()
-        .map(|used| {
-            used.columns
-                .iter()
-                .map(|column| Arc::from(column.as_str()))
-                .collect()
+        .map(|(table, used)| TableUse {
+            table,
+            columns: used.columns,
+            unique: used.unique,
         })
         .collect();
     let places: HashMap<TableName, usize> = uses
@@ -111,18 +130,18 @@ fn assemble(
         let Some(&table) = places.get(&draft.table) else {
             continue;
         };
-        let place = |column: &String| {
-            names
-                .get(table)?
-                .binary_search_by(|name| (**name).cmp(column))
-                .ok()
-        };
+        let place = |column: &String| place_of(named.get(table)?, column);
         if let Some(of_table) = by_table.get_mut(table) {
             of_table.push(rules.len());
         }
+        let placed = |(alias, table): (&String, &TableName)| {
+            Some((alias.clone(), places.get(table).copied()?))
+        };
+        let tables: Tables = draft.tables.iter().filter_map(placed).collect();
         rules.push(Rule {
             table,
             triggers: draft.triggers.iter().filter_map(place).collect(),
+            tables: Arc::new(tables),
             ..draft.rule
         });
     }
@@ -131,17 +150,39 @@ fn assemble(
         rules,
         by_table,
         uses,
-        names,
+        named,
+        context: true,
         places,
         sources: sources.to_vec(),
     }
 }
 
+fn named(used: &Use) -> Named {
+    let names = used.columns.iter().map(|column| Arc::from(column.as_str()));
+    let mut named = Named {
+        names: names.collect(),
+        marks: Vec::new(),
+    };
+    for (column, value) in &used.firsts {
+        if let Some(place) = place_of(&named, column) {
+            named.marks.push(Mark::new(place, column, value));
+        }
+    }
+    named
+}
+
+fn place_of(named: &Named, column: &str) -> Option<usize> {
+    named
+        .names
+        .binary_search_by(|name| (**name).cmp(column))
+        .ok()
+}
+
 struct PackCompiler<'a, 'r> {
     environment: &'a mut Environment<'static>,
     report: &'a mut Report<'r>,
-    tables: BTreeMap<String, TableName>,
-    columns: &'a mut BTreeMap<TableName, BTreeSet<String>>,
+    tables: Arc<BTreeMap<String, TableName>>,
+    uses: &'a mut BTreeMap<TableName, Use>,
     pack: &'a Pack,
     version: Arc<str>,
 }
@@ -173,6 +214,16 @@ impl PackCompiler<'_, '_> {
         drafts
     }
 
+    /// The columns that the pack names for its tables.
+    fn declared(&self) -> Vec<(TableName, Vec<String>)> {
+        let of = |table: &pack::Table| {
+            let columns = table.columns.iter().map(|column| column.text.clone());
+            let name = self.tables.get(&table.alias.text)?.clone();
+            Some((name, columns.collect()))
+        };
+        self.pack.tables.iter().filter_map(of).collect()
+    }
+
     fn rule(&mut self, text: &RuleText) -> Option<Draft> {
         let name = text.name.text.as_str();
         let table = self.table(text);
@@ -184,40 +235,76 @@ impl PackCompiler<'_, '_> {
                 report: self.report,
                 rule: &id,
                 rule_name: name,
-                variables: BTreeSet::new(),
+                names: Names {
+                    variables: BTreeMap::new(),
+                    tables: self.tables.keys().cloned().collect(),
+                    grouped: text.group.is_some(),
+                },
             },
-            named: References::default(),
+            told: References::default(),
+            user: References::default(),
         };
-        let lets = body.lets(text);
+        let lets = body.lets(text, &self.pack.defaults);
         let when = body.condition("when", text.when.as_ref());
+        let group = body.condition("group", text.group.as_ref());
         let each = body.condition("each", text.each.as_ref());
         if text.each.is_some() {
-            body.compiler.variables.insert("item".to_owned());
+            body.item(each.as_ref());
         }
-        let outputs = body.outputs(text, &self.pack.defaults);
-        let named = body.named;
-        let table = table?;
-        let columns = self.columns.entry(table.clone()).or_default();
-        columns.extend(named.columns().cloned());
+        let data = body.data(text);
+        let outputs = body.outputs(text, &self.pack.defaults.outputs);
+        let (told, user) = (body.told, body.user);
+        let (table, lets, data) = (table?, lets?, data?);
+        let (when, group, each) = (when?, group?, each?);
 
-        let (lets, when, each) = (lets?, when?, each?);
-        let early = closure(&lets, when.iter());
-        let triggers = if when.is_none() && each.is_none() {
-            named.columns().cloned().collect()
-        } else {
-            let deciding = closure(&lets, when.iter().chain(&each));
-            let deciding = lets.iter().filter(|(name, _)| deciding.contains(&**name));
-            let read = deciding
-                .map(|(_, compiled)| compiled)
-                .chain(&when)
-                .chain(&each);
-            read.flat_map(|compiled| compiled.references.columns().cloned())
-                .collect()
+        let of = |program: &Option<crate::program::Compiled<_>>| {
+            program.as_ref().map(|compiled| compiled.references.clone())
         };
-        let lets = lets.into_iter().map(|(name, compiled)| Let {
-            early: early.contains(&*name),
-            name,
-            program: compiled.code,
+        let (when_reads, group_reads, each_reads) = (of(&when), of(&group), of(&each));
+        let per_row = || when_reads.iter().chain(&group_reads);
+        let own = || {
+            lets.iter()
+                .filter(|b| b.own)
+                .map(|b| &b.compiled.references)
+        };
+        let needed = closure(
+            &lets,
+            per_row().chain(&each_reads).chain([&told]).chain(own()),
+        );
+        let lets: Vec<Binding> = lets
+            .into_iter()
+            .filter(|binding| binding.own || needed.contains(&*binding.name))
+            .collect();
+        let own: Vec<References> = lets.iter().map(|b| b.compiled.references.clone()).collect();
+        let all = reach(
+            &lets,
+            per_row().chain(&each_reads).chain([&told]).chain(&own),
+        );
+        let early = closure(&lets, per_row());
+        if reach(&lets, per_row()).rows {
+            let place = Place {
+                line: text.name.line,
+                rule: Some(&text.name.text),
+                key: Some("group"),
+            };
+            let message = "rows are used by `when`, `group` or a variable that they use: those are worked \
+                           out for each row, before there is a group";
+            self.report.add(place, message, None);
+        }
+        let deciding = reach(&lets, per_row().chain(&each_reads));
+        let deciding: BTreeSet<String> = deciding.columns().cloned().collect();
+        let triggers = if deciding.is_empty() {
+            all.columns().cloned().collect()
+        } else {
+            deciding
+        };
+        let user = reach(&lets, [&user].into_iter());
+        self.used(&table, &all, &text.changes);
+        let lets = lets.into_iter().map(|binding| Let {
+            early: early.contains(&*binding.name),
+            told: binding.own,
+            name: binding.name,
+            program: binding.compiled.code,
         });
         Some(Draft {
             rule: Rule {
@@ -226,15 +313,58 @@ impl PackCompiler<'_, '_> {
                 table: 0,
                 on,
                 triggers: Vec::new(),
-                needs_old: !named.old.is_empty(),
+                needs_old: !all.old.is_empty(),
                 lets: lets.collect(),
                 when: when.map(|compiled| compiled.code),
                 each: each.map(|compiled| compiled.code),
+                group: group.map(|compiled| compiled.code),
                 outputs: outputs?,
+                data,
+                changes: text
+                    .changes
+                    .iter()
+                    .map(|c| Arc::from(c.text.as_str()))
+                    .collect(),
+                backfill: text.backfill,
+                of_transaction: all.of_transaction || text.group.is_some(),
+                user: User {
+                    columns: user.columns().cloned().collect(),
+                    looks_up: user.looks_up || user.of_transaction,
+                },
+                tables: Arc::default(),
             },
             table,
             triggers,
+            tables: Arc::clone(&self.tables),
         })
+    }
+
+    /// Notes what the rule needs of its own table and of others.
+    fn used(&mut self, own: &TableName, all: &References, changes: &[Located]) {
+        let used = self.uses.entry(own.clone()).or_default();
+        used.columns.extend(all.columns().cloned());
+        used.columns
+            .extend(changes.iter().map(|column| column.text.clone()));
+        used.firsts.extend(all.firsts.iter().cloned());
+        for alias in &all.tables {
+            if let Some(table) = self.tables.get(alias) {
+                self.uses.entry(table.clone()).or_default();
+            }
+        }
+        for (alias, column) in &all.others {
+            if let Some(used) = self.of_alias(alias) {
+                used.columns.insert(column.clone());
+            }
+        }
+        for (alias, column) in &all.unique {
+            if let Some(used) = self.of_alias(alias) {
+                used.unique.insert(column.clone());
+            }
+        }
+    }
+
+    fn of_alias(&mut self, alias: &str) -> Option<&mut Use> {
+        self.uses.get_mut(self.tables.get(alias)?)
     }
 
     fn table(&mut self, text: &RuleText) -> Option<TableName> {
@@ -265,13 +395,14 @@ impl PackCompiler<'_, '_> {
                 "insert" => events.push(Event::Insert),
                 "update" => events.push(Event::Update),
                 "delete" => events.push(Event::Delete),
+                "truncate" => events.push(Event::Truncate),
                 other => {
                     let place = Place {
                         line: on.line,
                         rule: Some(&text.name.text),
                         key: Some("on"),
                     };
-                    let hint = hint("change", other, &["insert", "update", "delete"]);
+                    let hint = hint("change", other, &["insert", "update", "delete", "truncate"]);
                     self.report
                         .add(place, format!("there is no change {other}"), hint);
                 }

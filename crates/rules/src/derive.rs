@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use activity::{Action, Event, Key, OldRow, Operation, Part, Position, Source, TableName};
+use activity::{Action, Key, OldRow, Operation, Origin, Part, Position, Source, TableName};
 
+use crate::context::Context;
 use crate::image::{Image, ImageWrite, Images, Loaded};
 use crate::layout::{Layout, Layouts};
 use crate::net::{Before, Net, Nets, Outcome};
-use crate::row::{Cell, RowValue};
-use crate::rule::Stop;
+use crate::row::Cell;
+use crate::rule::{Rule, Stop};
 use crate::scope::Scope;
 use crate::trouble::Trouble;
-use crate::{Keys, Rules};
+use crate::turn::Turn;
+use crate::world::World;
+use crate::{Rules, Shapes};
 
 /// What a part gives: apply `truncated` before `writes`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Derivation {
     /// Tables of which all images are gone.
     pub truncated: Vec<TableName>,
     pub faults: Vec<Fault>,
+    /// Logical messages of ours that could not be read.
+    pub unreadable: usize,
     /// Rows that lookups asked for and that were not loaded. Where there are any, everything else here is
     /// void: load them into the images and derive again.
     pub missing: BTreeSet<Wanted>,
@@ -41,7 +46,10 @@ pub struct Wanted {
 pub enum By {
     Key(Key),
     /// A column that is unique.
-    Column { column: String, value: String },
+    Column {
+        column: String,
+        value: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +74,8 @@ pub struct Fault {
 impl Rules {
     /// The images that [`Rules::derive`] reads: those of rows that the part updates or deletes
     /// before it inserted them.
-    pub fn needs(&self, part: &Part, keys: &Keys) -> BTreeSet<(TableName, Key)> {
-        let mut layouts = self.layouts(keys);
+    pub fn needs(&self, part: &Part, shapes: &Shapes) -> BTreeSet<(TableName, Key)> {
+        let mut layouts = self.layouts(shapes);
         let mut seen = HashSet::new();
         let mut needed = BTreeSet::new();
         for change in &part.changes {
@@ -98,20 +106,70 @@ impl Rules {
     }
 
     /// Never fails as a whole: what a rule can't work out is one of the faults.
-    pub fn derive(&self, part: &Part, keys: &Keys, images: &Images) -> Derivation {
-        let outcome = Nets::new(self.layouts(keys), images).of(&part.changes);
+    pub fn derive(&self, part: &Part, shapes: &Shapes, images: &Images) -> Derivation {
+        self.derive_as(Origin::Stream, part, shapes, images)
+    }
+
+    /// The same for changes that were found in tables: their actions have the time that the row
+    /// tells, and for [`Origin::Backfill`] rules that want none of it are left out.
+    pub fn derive_as(
+        &self,
+        origin: Origin,
+        part: &Part,
+        shapes: &Shapes,
+        images: &Images,
+    ) -> Derivation {
+        let mut layouts = self.layouts(shapes);
+        let outcome = Nets::new(&mut layouts, images).of(&part.changes);
+        let (context, unreadable) = match self.context {
+            true => Context::of(part),
+            false => Default::default(),
+        };
         let mut derivation = Derivation {
             writes: writes(&outcome, images),
             truncated: self.table_names(&outcome.truncated),
+            unreadable,
             ..Derivation::default()
         };
-        for net in outcome.nets {
-            let unfilled = unfilled(&net);
-            let faults = derivation.faults.len();
-            self.run(net, &mut derivation);
-            // A rule that needed the value has said so already.
-            if derivation.faults.len() == faults {
-                derivation.faults.extend(unfilled);
+        let unfilled: Vec<Fault> = outcome.nets.iter().filter_map(unfilled).collect();
+        let mut turns = self.truncations(&outcome.truncated, part, &mut layouts);
+        turns.extend(outcome.nets.into_iter().filter_map(Turn::of));
+        turns.sort_by_key(|turn| turn.position);
+        let world = self.world(&turns, shapes, images, context);
+        let mut telling = Tellings {
+            rules: self,
+            origin,
+            partial: part.is_partial(),
+            world: Arc::new(world),
+            told: Vec::new(),
+            groups: Vec::new(),
+            faults: Vec::new(),
+        };
+        for (number, turn) in turns.iter().enumerate() {
+            telling.hear(number, turn);
+        }
+        telling.close_groups();
+        let Tellings {
+            world,
+            mut told,
+            faults,
+            ..
+        } = telling;
+        let missing = world.missing();
+        if !missing.is_empty() {
+            return Derivation {
+                missing,
+                ..Derivation::default()
+            };
+        }
+        told.sort_by_key(|(order, _)| *order);
+        derivation.actions = told.into_iter().flat_map(|(_, derived)| derived).collect();
+        derivation.faults = faults;
+        // A rule that needed the value has said so already.
+        for fault in unfilled {
+            let known = |other: &Fault| (other.key == fault.key) & (other.table == fault.table);
+            if !derivation.faults.iter().any(known) {
+                derivation.faults.push(fault);
             }
         }
         for unkeyed in outcome.unkeyed {
@@ -126,97 +184,172 @@ impl Rules {
         derivation
     }
 
-    fn layouts<'a>(&'a self, keys: &'a Keys) -> Layouts<'a> {
-        Layouts::new(&self.places, &self.names, keys)
+    /// Images for a group of parts, in which rows can be found by the columns that lookups go by.
+    pub fn images(&self) -> Images {
+        let mut images = Images::default();
+        for used in &self.uses {
+            for column in &used.unique {
+                images.index(&used.table, column);
+            }
+        }
+        images
     }
 
-    fn table_names(&self, places: &BTreeSet<usize>) -> Vec<TableName> {
-        let uses = places.iter().filter_map(|place| self.uses.get(*place));
+    fn layouts<'a>(&'a self, shapes: &'a Shapes) -> Layouts<'a> {
+        Layouts::new(&self.places, &self.named, shapes)
+    }
+
+    fn table_names(&self, places: &BTreeMap<usize, Position>) -> Vec<TableName> {
+        let uses = places.keys().filter_map(|place| self.uses.get(*place));
         uses.map(|used| used.table.clone()).collect()
     }
 
-    /// Runs the rules that the net change concerns.
-    fn run(&self, net: Net, derivation: &mut Derivation) {
-        let (old_cells, old_known) = match net.before {
-            Before::Absent => (None, true),
-            Before::Known(cells) => (Some(cells), true),
-            Before::Unknown(cells) => (Some(cells), false),
-        };
-        let (key, new_cells) = match net.after {
-            Some((key, cells)) => (Some(key), Some(cells)),
-            None => (net.key_before, None),
-        };
-        let event = match (&old_cells, &new_cells) {
-            (None, Some(_)) => Event::Insert,
-            (Some(_), Some(_)) => Event::Update,
-            (Some(_), None) => Event::Delete,
-            (None, None) => return,
-        };
-        let changed = match (&old_cells, &new_cells) {
-            (Some(old), Some(new)) => new
-                .iter()
-                .zip(old)
-                .map(|(new, old)| differs(new, old))
-                .collect(),
-            _ => Vec::new(),
-        };
-        let of_table = self
-            .by_table
-            .get(net.layout.table)
-            .map_or(&[][..], Vec::as_slice);
-        let rules = of_table.iter().filter_map(|place| self.rules.get(*place));
-        let mut concerned = rules
-            .filter(|rule| rule.concerns(event, &changed, old_known))
-            .peekable();
-        let (Some(_), Some(key)) = (concerned.peek(), key) else {
-            return;
-        };
-        let row = |cells: Option<Vec<Cell>>| {
-            let columns = Arc::clone(&net.layout.columns);
-            Arc::new(match cells {
-                Some(cells) => RowValue::new(columns, cells),
-                None => RowValue::none(columns),
-            })
-        };
-        let scope = Scope::new(row(new_cells), row(old_cells));
-        let names = changed_names(&net.layout, &changed);
-        for rule in concerned {
-            match rule.run(&self.environment, &scope) {
-                Ok(actions) => {
-                    let source = || Source {
-                        rule: rule.id.clone(),
-                        version: Arc::clone(&rule.version),
-                        event,
-                        changed: names.clone(),
-                        table: net.layout.name().clone(),
-                        key: key.clone(),
-                        position: net.position,
-                    };
-                    let derived = actions.into_iter().map(|action| Derived {
-                        source: source(),
-                        action,
-                    });
-                    derivation.actions.extend(derived);
+    fn truncations(
+        &self,
+        truncated: &BTreeMap<usize, Position>,
+        part: &Part,
+        layouts: &mut Layouts<'_>,
+    ) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for change in &part.changes {
+            let Operation::Truncate { relations } = &change.operation else {
+                continue;
+            };
+            for relation in relations {
+                if let Some(layout) = layouts.of(relation)
+                    && truncated.get(&layout.table) == Some(&change.position)
+                {
+                    turns.push(Turn::truncation(layout, change.position));
                 }
-                Err(Stop::Silent) => {}
-                Err(Stop::Fault(reason)) => derivation.faults.push(Fault {
-                    table: net.layout.name().clone(),
-                    key: Some(key.clone()),
-                    position: net.position,
-                    rule: Some(rule.id.clone()),
-                    reason,
-                }),
             }
         }
+        turns
+    }
+
+    fn world(&self, turns: &[Turn], shapes: &Shapes, images: &Images, context: Context) -> World {
+        let tables = self.uses.iter().zip(&self.named).map(|(used, named)| {
+            let shape = shapes.get(&used.table).cloned().unwrap_or_default();
+            (used.clone(), Arc::clone(named), shape)
+        });
+        let mut world = World::new(tables, images.clone(), context);
+        for turn in turns {
+            world.take(turn);
+        }
+        world
+    }
+
+    fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
+        let places = self.by_table.get(place).map_or(&[][..], Vec::as_slice);
+        let rules = places.iter();
+        rules.filter_map(|place| Some((*place, self.rules.get(*place)?)))
     }
 }
 
-/// The columns that an update changed.
-fn changed_names(layout: &Layout, changed: &[bool]) -> Vec<Arc<str>> {
-    let names = layout.columns.names.iter().zip(changed);
-    names
-        .filter_map(|(name, changed)| changed.then(|| Arc::clone(name)))
-        .collect()
+/// Where an action stands among all: by its row's first change, then as the packs list their rules.
+type Order = (usize, usize);
+
+/// Hears of one net change after the other, and gathers what rules tell of them.
+struct Tellings<'a> {
+    rules: &'a Rules,
+    origin: Origin,
+    partial: bool,
+    world: Arc<World>,
+    told: Vec<(Order, Vec<Derived>)>,
+    groups: Vec<Group<'a>>,
+    faults: Vec<Fault>,
+}
+
+/// Rows that become one action.
+struct Group<'a> {
+    order: Order,
+    rule: &'a Rule,
+    /// What they have in common.
+    value: String,
+    scope: Arc<Scope>,
+    turns: Vec<&'a Turn>,
+}
+
+impl<'a> Tellings<'a> {
+    fn hear(&mut self, number: usize, turn: &'a Turn) {
+        for (place, rule) in self.rules.of_table(turn.layout.table) {
+            if rule.concerns(turn) && (rule.backfill || self.origin != Origin::Backfill) {
+                if let Err(stop) = self.tell((number, place), rule, turn) {
+                    self.stopped(rule, &[turn], stop);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, order: Order, rule: &'a Rule, turn: &'a Turn) -> Result<(), Stop> {
+        let environment = &self.rules.environment;
+        let scope = Scope::new(turn, &self.world, &rule.tables);
+        let Some(scope) = rule.consider(environment, scope)? else {
+            return Ok(());
+        };
+        let Some(value) = rule.group(environment, &scope)? else {
+            let derived = self.derived(rule, turn, scope)?;
+            self.told.push((order, derived));
+            return Ok(());
+        };
+        let same = |group: &&mut Group<'_>| group.rule.id == rule.id && group.value == value;
+        match self.groups.iter_mut().find(same) {
+            Some(group) => group.turns.push(turn),
+            None => self.groups.push(Group {
+                order,
+                rule,
+                value,
+                scope,
+                turns: vec![turn],
+            }),
+        }
+        Ok(())
+    }
+
+    fn close_groups(&mut self) {
+        for group in std::mem::take(&mut self.groups) {
+            let Some(first) = group.turns.first() else {
+                continue;
+            };
+            let rows: Vec<_> = group.turns.iter().map(|t| Arc::clone(t.row())).collect();
+            let scope = Arc::new(group.scope.with_rows(&rows));
+            match self.derived(group.rule, first, scope) {
+                Ok(derived) => self.told.push((group.order, derived)),
+                Err(stop) => self.stopped(group.rule, &group.turns, stop),
+            }
+        }
+    }
+
+    fn derived(&self, rule: &Rule, turn: &Turn, scope: Arc<Scope>) -> Result<Vec<Derived>, Stop> {
+        let found = self.origin != Origin::Stream;
+        let actions = rule.actions(&self.rules.environment, scope, self.partial, found)?;
+        let source = || Source {
+            rule: rule.id.clone(),
+            version: Arc::clone(&rule.version),
+            table: turn.layout.name().clone(),
+            key: turn.key.clone(),
+            position: turn.position,
+            event: turn.event,
+            changed: turn.changed_names(),
+        };
+        let derived = actions.into_iter().map(|action| Derived {
+            source: source(),
+            action,
+        });
+        Ok(derived.collect())
+    }
+
+    fn stopped(&mut self, rule: &Rule, turns: &[&Turn], stop: Stop) {
+        let Stop::Fault(reason) = stop else {
+            return;
+        };
+        self.faults.extend(turns.iter().map(|turn| Fault {
+            table: turn.layout.name().clone(),
+            key: Some(turn.key.clone()),
+            position: turn.position,
+            rule: Some(rule.id.clone()),
+            reason: reason.clone(),
+        }));
+    }
 }
 
 /// The fault of an image that begins without a large value: no rule sees it until it is sent again.
@@ -236,16 +369,6 @@ fn unfilled(net: &Net) -> Option<Fault> {
     })
 }
 
-/// A value that is not known counts as changed; one that was not sent again did not change. A column
-/// that is gone counts as changed every time, so that its rules say so instead of falling silent.
-fn differs(new: &Cell, old: &Cell) -> bool {
-    match (new, old) {
-        (Cell::Missing, _) => true,
-        (Cell::Unfilled, _) => false,
-        _ => new != old,
-    }
-}
-
 /// The keys that the part touched, each with the image that is its last.
 fn writes(outcome: &Outcome, images: &Images) -> Vec<ImageWrite> {
     let mut last: BTreeMap<(usize, &Key), (&Layout, Option<Image>)> = BTreeMap::new();
@@ -261,7 +384,7 @@ fn writes(outcome: &Outcome, images: &Images) -> Vec<ImageWrite> {
         }
     }
     let differs = |((table, key), (layout, image)): ((usize, &Key), (&Layout, Option<Image>))| {
-        let stored = if outcome.truncated.contains(&table) {
+        let stored = if outcome.truncated.contains_key(&table) {
             Some(&Loaded::Absent)
         } else {
             images.get(layout.name(), key)

@@ -55,23 +55,105 @@ pub struct ImageWrite {
     pub image: Option<Image>,
 }
 
-/// The images loaded so far.
+/// The images loaded so far. A clone is cheap as long as neither is changed.
 #[derive(Clone, Debug, Default)]
-pub struct Images {
-    loaded: HashMap<TableName, HashMap<Key, Loaded>>,
+pub struct Images(Arc<Known>);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    tables: HashMap<TableName, Table>,
     truncated: HashSet<TableName>,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Table {
+    loaded: HashMap<Key, Loaded>,
+    /// Of columns that are unique: which key the database has for a value, and which of the images
+    /// here has or had it.
+    unique: HashMap<String, HashMap<String, Unique>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Unique {
+    /// `Some(None)`: no stored image has the value.
+    stored: Option<Option<Key>>,
+    here: Option<Key>,
+}
+
 impl Images {
+    /// Sets what is known of a key, in place of what was.
     pub fn insert(&mut self, table: TableName, key: Key, loaded: Loaded) {
-        self.loaded.entry(table).or_default().insert(key, loaded);
+        let table = Arc::make_mut(&mut self.0).tables.entry(table).or_default();
+        table.insert(key, loaded);
+    }
+
+    /// Adds what the database holds of a key, unless more recent news of it are here.
+    pub fn load(&mut self, table: TableName, key: Key, loaded: Loaded) {
+        if self.get(&table, &key).is_none() {
+            self.insert(table, key, loaded);
+        }
+    }
+
+    /// The same for a row that was looked for by a unique column: its key and image, if there is one.
+    pub fn load_unique(
+        &mut self,
+        table: &TableName,
+        column: &str,
+        value: &str,
+        found: Option<(Key, Image)>,
+    ) {
+        let key = found.as_ref().map(|(key, _)| key.clone());
+        if let Some((key, image)) = found {
+            self.load(table.clone(), key, Loaded::Known(image));
+        }
+        let known = Arc::make_mut(&mut self.0);
+        let table = known.tables.entry(table.clone()).or_default();
+        table.unique_of(column, value).stored = Some(key);
+    }
+
+    /// Says that rows of the table will be looked for by this column.
+    pub(crate) fn index(&mut self, table: &TableName, column: &str) {
+        let known = Arc::make_mut(&mut self.0);
+        let table = known.tables.entry(table.clone()).or_default();
+        table.index(column);
     }
 
     /// `None` where the image was not loaded. Every key of a truncated table is [`Loaded::Absent`]
     /// until it is written again.
     pub fn get(&self, table: &TableName, key: &Key) -> Option<&Loaded> {
-        let found = self.loaded.get(table).and_then(|keys| keys.get(key));
-        found.or_else(|| self.truncated.contains(table).then_some(&Loaded::Absent))
+        let found = self.0.tables.get(table);
+        let found = found.and_then(|table| table.loaded.get(key));
+        found.or_else(|| self.0.truncated.contains(table).then_some(&Loaded::Absent))
+    }
+
+    /// The image that has a value in a unique column; the outer `None` where it was not loaded.
+    pub(crate) fn find(
+        &self,
+        table: &TableName,
+        column: &str,
+        value: &str,
+    ) -> Option<Option<(&Key, &Image)>> {
+        let truncated = || self.0.truncated.contains(table).then_some(None);
+        let Some(known) = self.0.tables.get(table) else {
+            return truncated();
+        };
+        let Some(unique) = known.unique.get(column).and_then(|of| of.get(value)) else {
+            return truncated();
+        };
+        if let Some(found) = unique
+            .here
+            .as_ref()
+            .and_then(|key| known.having(key, column, value))
+        {
+            return Some(Some(found));
+        }
+        match &unique.stored {
+            Some(key) => Some(
+                key.as_ref()
+                    .and_then(|key| known.having(key, column, value)),
+            ),
+            None => truncated(),
+        }
     }
 
     pub fn apply(&mut self, writes: &[ImageWrite]) {
@@ -86,8 +168,69 @@ impl Images {
 
     /// Forgets every image of the table, those not loaded included.
     pub fn truncate(&mut self, table: &TableName) {
-        self.loaded.remove(table);
-        self.truncated.insert(table.clone());
+        let known = Arc::make_mut(&mut self.0);
+        let indexed: Vec<String> = known
+            .tables
+            .remove(table)
+            .map(|table| table.unique.into_keys().collect())
+            .unwrap_or_default();
+        known.truncated.insert(table.clone());
+        for column in indexed {
+            self.index(table, &column);
+        }
+    }
+}
+
+impl Table {
+    fn insert(&mut self, key: Key, loaded: Loaded) {
+        if let Loaded::Known(image) = &loaded {
+            self.note(&key, image);
+        }
+        self.loaded.insert(key, loaded);
+    }
+
+    /// The image of a key, if it has the value in that column.
+    fn having<'a>(
+        &'a self,
+        key: &'a Key,
+        column: &str,
+        value: &str,
+    ) -> Option<(&'a Key, &'a Image)> {
+        match self.loaded.get(key)? {
+            Loaded::Known(image) => {
+                let held = image.get(column).flatten()?;
+                (**held == *value).then_some((key, image))
+            }
+            Loaded::Absent => None,
+        }
+    }
+
+    fn note(&mut self, key: &Key, image: &Image) {
+        for (column, values) in &mut self.unique {
+            if let Some(Some(value)) = image.get(column) {
+                values.entry(value.to_string()).or_default().here = Some(key.clone());
+            }
+        }
+    }
+
+    fn index(&mut self, column: &str) {
+        if self.unique.contains_key(column) {
+            return;
+        }
+        let values = self.unique.entry(column.to_owned()).or_default();
+        for (key, loaded) in &self.loaded {
+            if let Loaded::Known(image) = loaded
+                && let Some(Some(value)) = image.get(column)
+            {
+                values.entry(value.to_string()).or_default().here = Some(key.clone());
+            }
+        }
+    }
+
+    fn unique_of(&mut self, column: &str, value: &str) -> &mut Unique {
+        self.index(column);
+        let values = self.unique.entry(column.to_owned()).or_default();
+        values.entry(value.to_owned()).or_default()
     }
 }
 

@@ -5,16 +5,54 @@ use std::sync::Arc;
 
 use activity::{Key, OldRow, Relation, Row, TableName, Value};
 
-use crate::Keys;
 use crate::image::Image;
 use crate::net::text;
 use crate::row::{Cell, Columns};
+use crate::{Shape, Shapes};
+
+/// OIDs from here on are those of the worker's own types.
+const FIRST_OWN_OID: u32 = 16_384;
+
+/// What rules name of one table.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// Columns, in ascending order.
+    pub(crate) names: Arc<[Arc<str>]>,
+    /// What `first(…)` asks for. A row's cells hold those of its columns, then one for each mark: a
+    /// text where the row has ever had the value.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// A value of a column that rows are remembered to have had.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    /// Where the image keeps it. No column has such a name.
+    pub(crate) name: Arc<str>,
+    /// The column's place among the names.
+    pub(crate) column: usize,
+    pub(crate) value: String,
+}
+
+impl Mark {
+    pub(crate) fn new(column: usize, name: &str, value: &str) -> Self {
+        Self {
+            name: format!("\u{1}{name}={value}").into(),
+            column,
+            value: value.to_owned(),
+        }
+    }
+
+    fn is_in(&self, cells: &[Cell]) -> bool {
+        matches!(cells.get(self.column), Some(Cell::Text(text)) if **text == *self.value)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Layout {
     /// The table's place in [`crate::Rules`].
     pub(crate) table: usize,
     pub(crate) columns: Arc<Columns>,
+    pub(crate) named: Arc<Named>,
     relation: Arc<Relation>,
     /// Where each named column stands in the relation.
     positions: Vec<Option<usize>>,
@@ -22,12 +60,19 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn new(table: usize, names: &Arc<[Arc<str>]>, relation: &Arc<Relation>, keys: &Keys) -> Self {
+    fn new(table: usize, named: &Arc<Named>, relation: &Arc<Relation>, shapes: &Shapes) -> Self {
+        let names = &named.names;
+        let shape = shapes.get(&relation.table);
         let positions: Vec<_> = names.iter().map(|name| relation.position(name)).collect();
         let type_oid = |position: &Option<usize>| {
-            position
-                .and_then(|at| relation.columns.get(at))
-                .map_or(0, |column| column.type_oid)
+            let column = position.and_then(|at| relation.columns.get(at));
+            column.map_or(0, |column| match shape {
+                Some(shape) if column.type_oid >= FIRST_OWN_OID => {
+                    let base = shape.types.get(&column.name).copied();
+                    base.unwrap_or(column.type_oid)
+                }
+                _ => column.type_oid,
+            })
         };
         let columns = Columns {
             table: relation.table.to_string(),
@@ -37,9 +82,10 @@ impl Layout {
         Self {
             table,
             columns: Arc::new(columns),
+            named: Arc::clone(named),
             relation: Arc::clone(relation),
             positions,
-            key: key_positions(relation, keys),
+            key: key_positions(relation, shape),
         }
     }
 
@@ -127,7 +173,39 @@ impl Layout {
         }
     }
 
+    /// Appends the marks of a row: what it has now, and what it had before.
+    pub(crate) fn mark(&self, cells: &mut Vec<Cell>, before: Option<&[Cell]>) {
+        let columns = self.columns.names.len();
+        for (place, mark) in self.named.marks.iter().enumerate() {
+            let held = before.and_then(|before| before.get(columns + place));
+            cells.push(match held {
+                _ if mark.is_in(cells) => reached(),
+                Some(held) => held.clone(),
+                None => Cell::Null,
+            });
+        }
+    }
+
+    /// Appends the marks of a row from before, as far as its image tells.
+    pub(crate) fn mark_before(&self, cells: &mut Vec<Cell>, image: Option<&Image>) {
+        for mark in &self.named.marks {
+            let held = image.map(|image| image.get(&mark.name).is_some());
+            cells.push(match held {
+                _ if mark.is_in(cells) => reached(),
+                Some(true) => reached(),
+                Some(false) => Cell::Null,
+                None => Cell::Unknown,
+            });
+        }
+    }
+
     pub(crate) fn image(&self, cells: &[Cell]) -> Image {
+        let marks = cells.iter().skip(self.columns.names.len());
+        let marks = self.named.marks.iter().zip(marks);
+        let marks = marks.filter_map(|(mark, cell)| match cell {
+            Cell::Text(text) => Some((Arc::clone(&mark.name), Some(text.clone()))),
+            Cell::Null | Cell::Missing | Cell::Unfilled | Cell::Unknown => None,
+        });
         let known = self
             .columns
             .names
@@ -138,12 +216,16 @@ impl Layout {
                 Cell::Text(text) => Some((Arc::clone(name), Some(text.clone()))),
                 Cell::Missing | Cell::Unfilled | Cell::Unknown => None,
             });
-        known.collect()
+        known.chain(marks).collect()
     }
 }
 
-fn key_positions(relation: &Relation, keys: &Keys) -> Result<Vec<usize>, String> {
-    let Some(key) = keys.get(&relation.table) else {
+fn reached() -> Cell {
+    Cell::Text("t".into())
+}
+
+fn key_positions(relation: &Relation, shape: Option<&Shape>) -> Result<Vec<usize>, String> {
+    let Some(Shape { key, .. }) = shape else {
         return Err("the table has no primary key".to_owned());
     };
     let position = |column: &String| {
@@ -160,8 +242,8 @@ fn key_positions(relation: &Relation, keys: &Keys) -> Result<Vec<usize>, String>
 /// The layouts of one part: relations can change between its rows.
 pub(crate) struct Layouts<'a> {
     places: &'a HashMap<TableName, usize>,
-    names: &'a [Arc<[Arc<str>]>],
-    keys: &'a Keys,
+    named: &'a [Arc<Named>],
+    shapes: &'a Shapes,
     /// The last one is asked for most.
     known: Vec<(Arc<Relation>, Option<Arc<Layout>>)>,
 }
@@ -169,13 +251,13 @@ pub(crate) struct Layouts<'a> {
 impl<'a> Layouts<'a> {
     pub(crate) fn new(
         places: &'a HashMap<TableName, usize>,
-        names: &'a [Arc<[Arc<str>]>],
-        keys: &'a Keys,
+        named: &'a [Arc<Named>],
+        shapes: &'a Shapes,
     ) -> Self {
         Self {
             places,
-            names,
-            keys,
+            named,
+            shapes,
             known: Vec::new(),
         }
     }
@@ -195,8 +277,8 @@ impl<'a> Layouts<'a> {
             return layout.clone();
         }
         let layout = self.place(&relation.table).and_then(|table| {
-            let names = self.names.get(table)?;
-            Some(Arc::new(Layout::new(table, names, relation, self.keys)))
+            let named = self.named.get(table)?;
+            Some(Arc::new(Layout::new(table, named, relation, self.shapes)))
         });
         self.known.push((Arc::clone(relation), layout.clone()));
         layout

@@ -12,11 +12,13 @@ mod body;
 mod builtin;
 mod compare;
 mod compile;
+mod context;
 mod decimal;
 mod derive;
 mod difference;
 mod error;
 mod filters;
+mod functions;
 mod hint;
 mod image;
 mod layout;
@@ -31,9 +33,13 @@ mod rule;
 mod scope;
 mod strict;
 mod syntax;
+mod telling;
 mod trouble;
+mod turn;
 mod value;
+mod world;
 
+use layout::Named;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -58,14 +64,26 @@ pub struct PackSource {
     pub schema: Option<String>,
 }
 
-/// The primary key's columns of each table, in the key's order, from the catalog.
-pub type Keys = HashMap<TableName, Vec<String>>;
+/// What the catalog says of each table that rules name.
+pub type Shapes = HashMap<TableName, Shape>;
+
+/// What the stream does not tell of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The columns of the primary key, in the key's order.
+    pub key: Vec<String>,
+    /// The OIDs of the columns' types, those of domains replaced by what they stand on. A column
+    /// that is not here does not exist.
+    pub types: HashMap<String, u32>,
+}
 
 /// A table that rules read, with the columns that they name. Key columns come from the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUse {
     pub table: TableName,
     pub columns: BTreeSet<String>,
+    /// Those of the columns that lookups go by.
+    pub unique: BTreeSet<String>,
 }
 
 /// A rule as `status` lists it.
@@ -84,7 +102,9 @@ pub struct Rules {
     by_table: Vec<Vec<usize>>,
     uses: Vec<TableUse>,
     /// The columns of `uses` as rows and images share them.
-    names: Vec<Arc<[Arc<str>]>>,
+    named: Vec<Arc<Named>>,
+    /// Whether logical messages are read.
+    context: bool,
     /// Where each table stands in `uses`.
     places: HashMap<TableName, usize>,
     sources: Vec<PackSource>,
@@ -94,6 +114,12 @@ impl Rules {
     /// Checks and compiles packs. All problems that are found come back at once.
     pub fn compile(packs: &[PackSource]) -> Result<Self, Errors> {
         compile::compile(packs)
+    }
+
+    /// Whether logical messages of the worker's transactions are read; they are unless this says no.
+    #[must_use]
+    pub fn with_context(self, context: bool) -> Self {
+        Self { context, ..self }
     }
 
     pub fn tables(&self) -> impl Iterator<Item = &TableUse> {

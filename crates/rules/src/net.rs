@@ -5,7 +5,7 @@
 //! delete cancel out, delete and insert of one key make an update, a moved key stays one row, and
 //! a TRUNCATE ends what came before it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use activity::{Change, Key, OldRow, Operation, Position, Relation, Row, Value};
@@ -44,33 +44,33 @@ pub(crate) struct Unkeyed {
     pub(crate) reason: String,
 }
 
-pub(crate) struct Nets<'a> {
-    layouts: Layouts<'a>,
+pub(crate) struct Nets<'a, 'l> {
+    layouts: &'a mut Layouts<'l>,
     images: &'a Images,
     /// `None` where nothing was left of a row.
     entries: Vec<Option<Net>>,
     /// The entry of the row that has a key now, or of the deleted one that had it.
     rows: HashMap<(usize, Key), usize>,
-    truncated: BTreeSet<usize>,
+    truncated: BTreeMap<usize, Position>,
     unkeyed: Vec<Unkeyed>,
 }
 
 /// Everything that a part did.
 pub(crate) struct Outcome {
     pub(crate) nets: Vec<Net>,
-    /// Places of tables.
-    pub(crate) truncated: BTreeSet<usize>,
+    /// Places of tables, each with where it was truncated last.
+    pub(crate) truncated: BTreeMap<usize, Position>,
     pub(crate) unkeyed: Vec<Unkeyed>,
 }
 
-impl<'a> Nets<'a> {
-    pub(crate) fn new(layouts: Layouts<'a>, images: &'a Images) -> Self {
+impl<'a, 'l> Nets<'a, 'l> {
+    pub(crate) fn new(layouts: &'a mut Layouts<'l>, images: &'a Images) -> Self {
         Self {
             layouts,
             images,
             entries: Vec::new(),
             rows: HashMap::new(),
-            truncated: BTreeSet::new(),
+            truncated: BTreeMap::new(),
             unkeyed: Vec::new(),
         }
     }
@@ -93,7 +93,7 @@ impl<'a> Nets<'a> {
             Operation::Truncate { relations } => {
                 for relation in relations {
                     if let Some(table) = self.layouts.place(&relation.table) {
-                        self.truncate(table);
+                        self.truncate(table, change.position);
                     }
                 }
                 return;
@@ -120,14 +120,14 @@ impl<'a> Nets<'a> {
         }
     }
 
-    fn truncate(&mut self, table: usize) {
+    fn truncate(&mut self, table: usize, position: Position) {
         for entry in &mut self.entries {
             if entry.as_ref().is_some_and(|net| net.layout.table == table) {
                 *entry = None;
             }
         }
         self.rows.retain(|(place, _), _| *place != table);
-        self.truncated.insert(table);
+        self.truncated.insert(table, position);
     }
 
     fn entry(&mut self, layout: &Layout, key: &Key) -> Option<(usize, &mut Net)> {
@@ -149,13 +149,15 @@ impl<'a> Nets<'a> {
         new: &Row,
     ) -> Result<(), String> {
         let key = layout.key(new, None)?;
-        let cells = layout.cells(new, |_| Cell::Unfilled);
-        let after = Some((key.clone(), cells));
+        let mut cells = layout.cells(new, |_| Cell::Unfilled);
         if let Some((_, net)) = self.entry(layout, &key) {
+            layout.mark(&mut cells, net.before.cells());
             net.layout = Arc::clone(layout);
-            net.after = after;
+            net.after = Some((key.clone(), cells));
             return Ok(());
         }
+        layout.mark(&mut cells, None);
+        let after = Some((key.clone(), cells));
         let net = Net {
             layout: Arc::clone(layout),
             position,
@@ -197,10 +199,9 @@ impl<'a> Nets<'a> {
         let Some((at, net)) = self.entry(layout, &old_key) else {
             return Ok(());
         };
-        let current = match (&net.after, &net.before) {
-            (Some((_, cells)), _) => Some(cells),
-            (None, Before::Known(cells)) => Some(cells),
-            (None, Before::Absent | Before::Unknown(_)) => None,
+        let current = match &net.after {
+            Some((_, cells)) => Some(cells.as_slice()),
+            None => net.before.cells(),
         };
         let unchanged = |place: usize| {
             let held = current.and_then(|cells| cells.get(place));
@@ -208,7 +209,8 @@ impl<'a> Nets<'a> {
             let sent = || layout.sent(full?, place);
             held.cloned().or_else(sent).unwrap_or(Cell::Unfilled)
         };
-        let cells = layout.cells(new, unchanged);
+        let mut cells = layout.cells(new, unchanged);
+        layout.mark(&mut cells, current);
         net.layout = Arc::clone(layout);
         net.after = Some((key.clone(), cells));
         if key != old_key {
@@ -233,6 +235,7 @@ impl<'a> Nets<'a> {
             let mut before = self.before(layout, &key, full);
             if let Before::Unknown(cells) = &mut before {
                 *cells = layout.key_cells(old.row());
+                layout.mark_before(cells, None);
             }
             let net = Net {
                 layout: Arc::clone(layout),
@@ -265,15 +268,31 @@ impl<'a> Nets<'a> {
     /// The row from before the part: the old tuple where all of it was sent, else the image.
     fn before(&self, layout: &Layout, key: &Key, full: Option<&Row>) -> Before {
         let image = match self.images.get(layout.name(), key) {
-            Some(Loaded::Known(image)) if !self.truncated.contains(&layout.table) => Some(image),
+            Some(Loaded::Known(image)) if !self.truncated.contains_key(&layout.table) => {
+                Some(image)
+            }
             _ => None,
         };
         let from_image =
             |place: usize| image.map_or(Cell::Unknown, |image| layout.held(image, place));
+        let mut cells = match full {
+            Some(row) => layout.cells(row, from_image),
+            None => layout.map(from_image),
+        };
+        layout.mark_before(&mut cells, image);
         match (full, image) {
-            (Some(row), _) => Before::Known(layout.cells(row, from_image)),
-            (None, Some(_)) => Before::Known(layout.map(from_image)),
-            (None, None) => Before::Unknown(layout.map(|_| Cell::Unknown)),
+            (None, None) => Before::Unknown(cells),
+            (Some(_), _) | (_, Some(_)) => Before::Known(cells),
+        }
+    }
+}
+
+impl Before {
+    /// What is known of the row.
+    fn cells(&self) -> Option<&[Cell]> {
+        match self {
+            Self::Absent => None,
+            Self::Known(cells) | Self::Unknown(cells) => Some(cells),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A pack as it is written, with the line of everything in it.
 
 /// The columns of `project_actions` that a rule can fill by one template each.
-pub(crate) const OUTPUTS: [&str; 8] = [
+pub(crate) const OUTPUTS: [&str; 9] = [
     "project_id",
     "user_id",
     "request_id",
@@ -10,16 +10,23 @@ pub(crate) const OUTPUTS: [&str; 8] = [
     "status",
     "environment",
     "cost_usd",
+    "created_at",
 ];
-pub(crate) const RULE_KEYS: [&str; 7] = [
+pub(crate) const RULE_KEYS: [&str; 11] = [
     "name",
     "table",
     "on",
     "let",
     "when",
     "each",
+    "group",
     "reference_ids",
+    "data",
+    "changes",
+    "backfill",
 ];
+/// Keys that hold a table of named expressions or templates.
+pub(crate) const DEFAULT_KEYS: [&str; 2] = ["let", "reference_ids"];
 
 /// A text and the line it begins in.
 #[derive(Clone, Debug)]
@@ -32,7 +39,7 @@ pub(crate) struct Located {
 pub(crate) struct Pack {
     pub(crate) name: Located,
     pub(crate) tables: Vec<Table>,
-    pub(crate) defaults: Outputs,
+    pub(crate) defaults: Defaults,
     pub(crate) rules: Vec<RuleText>,
 }
 
@@ -41,6 +48,16 @@ pub(crate) struct Table {
     pub(crate) alias: Located,
     pub(crate) table: Option<String>,
     pub(crate) schema: Option<String>,
+    /// Columns that rules read although their text does not tell.
+    pub(crate) columns: Vec<Located>,
+}
+
+/// What a rule takes where it says nothing itself.
+#[derive(Debug, Default)]
+pub(crate) struct Defaults {
+    /// In written order.
+    pub(crate) lets: Vec<(Located, Located)>,
+    pub(crate) outputs: Outputs,
 }
 
 /// Templates by the name of what they fill.
@@ -59,5 +76,12 @@ pub(crate) struct RuleText {
     pub(crate) lets: Vec<(Located, Located)>,
     pub(crate) when: Option<Located>,
     pub(crate) each: Option<Located>,
+    pub(crate) group: Option<Located>,
+    /// In written order.
+    pub(crate) data: Vec<(Located, Located)>,
+    /// Columns of which `data` tells the value before and after.
+    pub(crate) changes: Vec<Located>,
+    /// Whether rows from before Tidings came make actions.
+    pub(crate) backfill: bool,
     pub(crate) outputs: Outputs,
 }

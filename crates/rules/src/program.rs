@@ -1,12 +1,10 @@
 //! One expression or template of a pack: checked, compiled once, run many times.
 
-use std::collections::BTreeSet;
-
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use crate::error::{Place, Report};
-use crate::references::{References, references};
+use crate::references::{Names, References, references};
 use crate::syntax::{self, Token};
 use crate::{compare, filters, strict};
 
@@ -77,8 +75,7 @@ pub(crate) struct Compiler<'a, 'r> {
     pub(crate) rule: &'a str,
     /// The rule's name as the pack writes it.
     pub(crate) rule_name: &'a str,
-    /// Variables that the pack may use besides `new`, `old` and `changed`.
-    pub(crate) variables: BTreeSet<String>,
+    pub(crate) names: Names,
 }
 
 /// A compiled program, or a text that needs no program, with the columns it names.
@@ -158,7 +155,7 @@ impl Compiler<'_, '_> {
         line: usize,
         tokens: &[Token<'_>],
     ) -> Option<(String, References)> {
-        let references = references(tokens, &self.variables);
+        let references = references(tokens, &self.names);
         let strict = strict::rewrite(source, tokens);
         for mistake in &references.mistakes {
             let line = line + syntax::line(source, mistake.byte) - 1;

@@ -5,7 +5,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Place, Report};
 use crate::hint::hint;
-use crate::pack::{Located, OUTPUTS, Outputs, Pack, RULE_KEYS, RuleText, Table};
+use crate::pack::{
+    DEFAULT_KEYS, Defaults, Located, OUTPUTS, Outputs, Pack, RULE_KEYS, RuleText, Table,
+};
 use crate::syntax;
 
 /// `None` where nothing can be made of the text; every problem is in the report.
@@ -65,7 +67,7 @@ impl Reader<'_, '_> {
     fn pack(mut self, document: &DeTable<'_>) -> Option<Pack> {
         let mut name = None;
         let mut tables = Vec::new();
-        let mut defaults = Outputs::default();
+        let mut defaults = Defaults::default();
         let mut rules = Vec::new();
         for (key, line, value) in self.fields(document) {
             match key {
@@ -84,8 +86,10 @@ impl Reader<'_, '_> {
                 }
                 "defaults" => {
                     for (key, line, value) in self.table_of(key, line, value) {
-                        if !self.output(key, line, value, &mut defaults) {
-                            self.unknown(key, line, &[&OUTPUTS[..], &["reference_ids"]].concat());
+                        if key == "let" {
+                            defaults.lets = self.named(key, line, value);
+                        } else if !self.output(key, line, value, &mut defaults.outputs) {
+                            self.unknown(key, line, &[&OUTPUTS[..], &DEFAULT_KEYS[..]].concat());
                         }
                     }
                 }
@@ -131,13 +135,15 @@ impl Reader<'_, '_> {
             },
             table: None,
             schema: None,
+            columns: Vec::new(),
         };
         for (key, line, value) in self.table_of(alias, line, value) {
             let text = |this: &mut Self| this.text_of(key, value).map(|located| located.text);
             match key {
                 "table" => table.table = text(self),
                 "schema" => table.schema = text(self),
-                _ => self.unknown(key, line, &["table", "schema"]),
+                "columns" => table.columns = self.texts_of(key, line, value),
+                _ => self.unknown(key, line, &["table", "schema", "columns"]),
             }
         }
         table
@@ -150,20 +156,22 @@ impl Reader<'_, '_> {
             .and_then(|(.., value)| value.get_ref().as_str())
             .map(str::to_owned);
         let (mut name, mut table, mut on) = (None, None, Vec::new());
-        let (mut lets, mut when, mut each) = (Vec::new(), None, None);
+        let (mut lets, mut when, mut each, mut group) = (Vec::new(), None, None, None);
+        let (mut data, mut changes, mut backfill) = (Vec::new(), Vec::new(), true);
         let mut outputs = Outputs::default();
         for (key, line, value) in fields {
             match key {
                 "name" => name = self.text_of(key, value),
                 "table" => table = self.text_of(key, value),
                 "on" => on = self.texts_of(key, line, value),
-                "let" => {
-                    for (name, line, value) in self.table_of(key, line, value) {
-                        let expression = self.text_of(name, value);
-                        let text = name.to_owned();
-                        lets.extend(expression.map(|e| (Located { text, line }, e)));
-                    }
-                }
+                "let" => lets = self.named(key, line, value),
+                "group" => group = self.text_of(key, value),
+                "data" => data = self.named(key, line, value),
+                "changes" => changes = self.texts_of(key, line, value),
+                "backfill" => match value.get_ref() {
+                    DeValue::Boolean(given) => backfill = *given,
+                    _ => self.problem(line, key, "is neither true nor false", None),
+                },
                 "when" => when = self.text_of(key, value),
                 "each" => each = self.text_of(key, value),
                 _ => {
@@ -190,6 +198,10 @@ impl Reader<'_, '_> {
             lets,
             when,
             each,
+            group,
+            data,
+            changes,
+            backfill,
             outputs,
         })
     }
@@ -212,14 +224,24 @@ impl Reader<'_, '_> {
         if key != "reference_ids" {
             return false;
         }
-        for (name, line, value) in self.table_of(key, line, value) {
-            let template = self.text_of(name, value);
-            let text = name.to_owned();
-            outputs
-                .reference_ids
-                .extend(template.map(|t| (Located { text, line }, t)));
-        }
+        outputs.reference_ids = self.named(key, line, value);
         true
+    }
+
+    /// A table of texts, in written order.
+    fn named(
+        &mut self,
+        key: &str,
+        line: usize,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Vec<(Located, Located)> {
+        let mut named = Vec::new();
+        for (name, line, value) in self.table_of(key, line, value) {
+            let source = self.text_of(name, value);
+            let text = name.to_owned();
+            named.extend(source.map(|source| (Located { text, line }, source)));
+        }
+        named
     }
 
     fn table_of<'a, 'i>(

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
+use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
-use minijinja::{Error, State, Value};
 
 use crate::trouble::Trouble;
 use crate::value::read;
@@ -39,6 +39,8 @@ pub(crate) struct RowValue {
     columns: Arc<Columns>,
     cells: Vec<Cell>,
     read: Vec<OnceLock<Value>>,
+    /// There is no such row.
+    absent: bool,
 }
 
 impl RowValue {
@@ -48,13 +50,36 @@ impl RowValue {
             columns,
             cells,
             read,
+            absent: false,
         }
     }
 
-    /// The row on the other side of an insert or delete: every column is none.
+    /// No row: the other side of an insert or delete, or what a lookup does not find. Every column
+    /// is none.
     pub(crate) fn none(columns: Arc<Columns>) -> Self {
         let cells = vec![Cell::Null; columns.names.len()];
-        Self::new(columns, cells)
+        Self {
+            absent: true,
+            ..Self::new(columns, cells)
+        }
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.columns.table
+    }
+
+    /// A column as it was sent; `None` where rules do not name it.
+    pub(crate) fn cell(&self, column: &str) -> Option<&Cell> {
+        self.cells.get(self.place(column)?)
+    }
+
+    /// The cells behind those of the columns.
+    pub(crate) fn mark(&self, place: usize) -> Option<&Cell> {
+        self.cells.get(self.columns.names.len() + place)
+    }
+
+    pub(crate) fn column(&self, column: &str) -> Option<Value> {
+        self.value(self.place(column)?)
     }
 
     fn place(&self, column: &str) -> Option<usize> {
@@ -95,41 +120,21 @@ impl Object for RowValue {
     }
 
     fn get_value_by_str(self: &Arc<Self>, column: &str) -> Option<Value> {
-        self.value(self.place(column)?)
+        let not_kept = || {
+            Trouble::NotKept {
+                column: column.to_owned(),
+                table: self.columns.table.clone(),
+            }
+            .into()
+        };
+        Some(self.column(column).unwrap_or_else(not_kept))
+    }
+
+    fn is_true(self: &Arc<Self>) -> bool {
+        !self.absent
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::NonEnumerable
-    }
-}
-
-/// `changed('column')`.
-#[derive(Debug)]
-pub(crate) struct Changed {
-    pub(crate) new: Arc<RowValue>,
-    pub(crate) old: Arc<RowValue>,
-}
-
-impl Object for Changed {
-    fn call(self: &Arc<Self>, _state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
-        let column = args.first().and_then(Value::as_str).unwrap_or("");
-        let cell = |row: &RowValue| {
-            row.place(column)
-                .and_then(|place| row.cells.get(place).cloned())
-        };
-        let missing = || Trouble::NoColumn {
-            column: column.to_owned(),
-            table: self.new.columns.table.clone(),
-        };
-        match (cell(&self.new), cell(&self.old)) {
-            (None | Some(Cell::Missing), _) | (_, None) => Err(missing().into()),
-            // Not sent because it is as it was.
-            (Some(Cell::Unfilled), _) => Ok(Value::from(false)),
-            (_, Some(Cell::Unknown | Cell::Unfilled)) => Err(Trouble::OldUnknown {
-                column: column.to_owned(),
-            }
-            .into()),
-            (Some(new), Some(old)) => Ok(Value::from(new != old)),
-        }
     }
 }

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use activity::{Action, Event};
 use minijinja::{Environment, Error, Value};
-use serde_json::{Map, Value as Json};
 
-use crate::decimal::Decimal;
+use crate::compare::canonical;
+use crate::functions::Tables;
 use crate::program::{OUTPUT_BYTES_MAX, Program};
 use crate::scope::Scope;
+use crate::telling::Telling;
 use crate::trouble::{self, Trouble};
-use crate::value::to_json;
+use crate::turn::Turn;
 
 /// The actions that one rule makes of one row at most.
 pub(crate) const EACH_MAX: usize = 10_000;
-
-/// What `data` may take at most, as JSON.
-pub(crate) const DATA_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -34,15 +32,36 @@ pub(crate) struct Rule {
     pub(crate) lets: Vec<Let>,
     pub(crate) when: Option<Program>,
     pub(crate) each: Option<Program>,
+    pub(crate) group: Option<Program>,
     pub(crate) outputs: Outputs,
+    pub(crate) data: Vec<(Arc<str>, Program)>,
+    /// Columns of which `data` tells the value before and after.
+    pub(crate) changes: Vec<Arc<str>>,
+    /// Whether rows from before Tidings came make actions.
+    pub(crate) backfill: bool,
+    /// Reads other rows of the transaction, or its message.
+    pub(crate) of_transaction: bool,
+    pub(crate) user: User,
+    /// Those of the pack.
+    pub(crate) tables: Arc<Tables>,
+}
+
+/// Where the rule's `user_id` can come from.
+#[derive(Debug, Default)]
+pub(crate) struct User {
+    /// Columns of the row.
+    pub(crate) columns: Vec<String>,
+    pub(crate) looks_up: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Let {
     pub(crate) name: Arc<str>,
     pub(crate) program: Program,
-    /// Whether `when` reads it. All others wait until `when` is true.
+    /// Whether `when` or `group` reads it. All others wait until `when` is true.
     pub(crate) early: bool,
+    /// Whether it becomes part of `data`: the pack's defaults do not.
+    pub(crate) told: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +74,7 @@ pub(crate) struct Outputs {
     pub(crate) status: Option<Output>,
     pub(crate) environment: Option<Output>,
     pub(crate) cost_usd: Option<Output>,
+    pub(crate) created_at: Option<Output>,
     pub(crate) reference_ids: Vec<(String, Output)>,
 }
 
@@ -74,50 +94,82 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    fn of(key: &str, error: &Error) -> Self {
+    pub(crate) fn of(key: &str, error: &Error) -> Self {
         match trouble::find(error) {
             Some(Trouble::OldUnknown { .. }) => Self::Silent,
             _ => Self::fault(key, trouble::describe(error)),
         }
     }
 
-    fn fault(key: &str, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn fault(key: &str, what: impl std::fmt::Display) -> Self {
         Self::Fault(format!("{key}: {what}"))
     }
 }
 
 impl Rule {
     /// Whether the rule is to be run at all; no expression is evaluated for it.
-    pub(crate) fn concerns(&self, event: Event, changed: &[bool], old_known: bool) -> bool {
-        let touched = |place: &usize| changed.get(*place).copied().unwrap_or(true);
-        self.on.contains(&event)
-            && (event != Event::Update
-                || (old_known || !self.needs_old)
+    pub(crate) fn concerns(&self, turn: &Turn) -> bool {
+        let touched = |place: &usize| turn.changed.get(*place).copied().unwrap_or(true);
+        self.on.contains(&turn.event)
+            && (turn.event != Event::Update
+                || (turn.old_known || !self.needs_old)
                     && (self.triggers.is_empty() || self.triggers.iter().any(touched)))
     }
 
-    pub(crate) fn run(
+    /// Works out for one row whether the rule speaks, and what that needs.
+    pub(crate) fn consider(
         &self,
         environment: &Environment<'_>,
-        scope: &Scope,
-    ) -> Result<Vec<Action>, Stop> {
-        let mut scope = Arc::new(scope.clone());
-        let assign = |scope: &mut Arc<Scope>, early: bool| {
-            for binding in self.lets.iter().filter(|binding| binding.early == early) {
-                let value = evaluate(&binding.program, environment, scope)?;
-                Arc::make_mut(scope).set(&binding.name, value);
-            }
-            Ok(())
+        scope: Scope,
+    ) -> Result<Option<Arc<Scope>>, Stop> {
+        let mut scope = Arc::new(scope);
+        self.assign(environment, &mut scope, true)?;
+        let Some(when) = &self.when else {
+            return Ok(Some(scope));
         };
-        assign(&mut scope, true)?;
-        if let Some(when) = &self.when
-            && !evaluate(when, environment, &scope)?.is_true()
-        {
-            return Ok(Vec::new());
-        }
-        assign(&mut scope, false)?;
+        let speaks = evaluate(when, environment, &scope)?.is_true();
+        Ok(speaks.then_some(scope))
+    }
+
+    /// What rows of one action have in common, where the rule groups them.
+    pub(crate) fn group(
+        &self,
+        environment: &Environment<'_>,
+        scope: &Arc<Scope>,
+    ) -> Result<Option<String>, Stop> {
+        let Some(group) = &self.group else {
+            return Ok(None);
+        };
+        let value = evaluate(group, environment, scope)?;
+        let text = canonical(&value).map_err(|error| Stop::of(&group.key, &error))?;
+        Ok(Some(text))
+    }
+
+    /// The actions of a row that was considered, or of the first row of a group. `found`: in a table,
+    /// not in the stream, so that the row itself must tell the time.
+    pub(crate) fn actions(
+        &self,
+        environment: &Environment<'_>,
+        mut scope: Arc<Scope>,
+        partial: bool,
+        found: bool,
+    ) -> Result<Vec<Action>, Stop> {
+        self.assign(environment, &mut scope, false)?;
+        let action = |scope: &Arc<Scope>| {
+            let telling = Telling {
+                rule: self,
+                environment,
+                scope,
+                partial: partial && self.of_transaction,
+            };
+            let mut action = telling.action()?;
+            if found {
+                action.created_at = telling.created_at()?;
+            }
+            Ok(action)
+        };
         let Some(each) = &self.each else {
-            return Ok(vec![self.action(environment, &scope)?]);
+            return Ok(vec![action(&scope)?]);
         };
         let list = evaluate(each, environment, &scope)?;
         if list.is_none() {
@@ -136,51 +188,26 @@ impl Rule {
                     format_args!("gives more than {EACH_MAX} items"),
                 ));
             }
-            actions.push(self.action(environment, &Arc::new(scope.with_item(item)))?);
+            actions.push(action(&Arc::new(scope.with_item(item)))?);
         }
         Ok(actions)
     }
 
-    fn action(&self, environment: &Environment<'_>, scope: &Arc<Scope>) -> Result<Action, Stop> {
-        let text = |output: &Option<Output>| match output {
-            Some(output) => output.text(environment, scope),
-            None => Ok(None),
-        };
-        let outputs = &self.outputs;
-        let action_type = outputs.action_type.text(environment, scope)?;
-        let Some(action_type) = action_type else {
-            return Err(Stop::fault("action_type", "renders to nothing"));
-        };
-        let cost_usd = text(&outputs.cost_usd)?;
-        if let Some(cost) = &cost_usd
-            && !Decimal::parse(cost.trim()).is_some_and(|cost| cost.is_finite())
-        {
-            return Err(Stop::fault("cost_usd", "does not render to a number"));
+    fn assign(
+        &self,
+        environment: &Environment<'_>,
+        scope: &mut Arc<Scope>,
+        early: bool,
+    ) -> Result<(), Stop> {
+        for binding in self.lets.iter().filter(|binding| binding.early == early) {
+            let value = evaluate(&binding.program, environment, scope)?;
+            Arc::make_mut(scope).set(&binding.name, value);
         }
-        let mut reference_ids = Map::new();
-        for (name, output) in &outputs.reference_ids {
-            if let Some(id) = output.text(environment, scope)? {
-                reference_ids.insert(name.clone(), Json::String(id));
-            }
-        }
-        Ok(Action {
-            project_id: text(&outputs.project_id)?,
-            user_id: text(&outputs.user_id)?,
-            request_id: text(&outputs.request_id)?,
-            action_type,
-            action_details: text(&outputs.action_details)?,
-            status: text(&outputs.status)?,
-            environment: text(&outputs.environment)?,
-            created_at: None,
-            actor: None,
-            reference_ids: (!reference_ids.is_empty()).then_some(Json::Object(reference_ids)),
-            cost_usd,
-            data: data(scope)?,
-        })
+        Ok(())
     }
 }
 
-fn evaluate(
+pub(crate) fn evaluate(
     program: &Program,
     environment: &Environment<'_>,
     scope: &Arc<Scope>,
@@ -193,7 +220,7 @@ fn evaluate(
 
 impl Output {
     /// `None` where nothing is rendered.
-    fn text(
+    pub(crate) fn text(
         &self,
         environment: &Environment<'_>,
         scope: &Arc<Scope>,
@@ -219,61 +246,5 @@ impl Output {
             ));
         }
         Ok((!text.is_empty()).then_some(text))
-    }
-}
-
-/// The rule's variables for machines.
-fn data(scope: &Scope) -> Result<Map<String, Json>, Stop> {
-    let mut data = Map::new();
-    let item = scope.item().map(|item| ("item", item));
-    let lets = scope.lets().map(|(name, value)| (&**name, value));
-    for (name, value) in lets.chain(item) {
-        let json = to_json(value).map_err(|error| Stop::of(name, &error))?;
-        data.insert(name.to_owned(), json);
-    }
-    if data.is_empty() {
-        return Ok(data);
-    }
-    let mut size = Size::default();
-    // Only the size is taken; it can not be wrong in a way that matters here.
-    let written = serde_json::to_writer(&mut size, &data);
-    if written.is_err() || size.0 > DATA_BYTES_MAX {
-        return Err(Stop::fault(
-            "let",
-            format_args!("the variables take more than {DATA_BYTES_MAX} bytes"),
-        ));
-    }
-    if data.values().any(holds_nul) {
-        return Err(Stop::fault(
-            "let",
-            "a variable holds a NUL, which Postgres can not store in jsonb",
-        ));
-    }
-    Ok(data)
-}
-
-fn holds_nul(json: &Json) -> bool {
-    match json {
-        Json::String(text) => text.contains('\0'),
-        Json::Array(items) => items.iter().any(holds_nul),
-        Json::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        Json::Null | Json::Bool(_) | Json::Number(_) => false,
-    }
-}
-
-/// Counts bytes and keeps none.
-#[derive(Default)]
-struct Size(usize);
-
-impl std::io::Write for Size {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

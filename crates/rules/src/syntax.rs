@@ -31,6 +31,11 @@ impl Token<'_> {
         self.kind == Kind::Name && self.text == name
     }
 
+    /// A quoted text without escapes.
+    pub(crate) fn is_plain_text(&self) -> bool {
+        self.kind == Kind::Text && !self.text.contains('\\')
+    }
+
     pub(crate) fn is_symbol(&self, symbol: &str) -> bool {
         self.kind == Kind::Symbol && self.text == symbol
     }

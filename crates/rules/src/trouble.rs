@@ -6,6 +6,11 @@ use minijinja::{Error, ErrorKind, Value};
 pub(crate) enum Trouble {
     #[error("column {column:?} does not exist in {table}")]
     NoColumn { column: String, table: String },
+    #[error(
+        "column {column:?} of {table} is read in a way that the text of the pack does not tell: name it \
+         in `columns` of the table"
+    )]
+    NotKept { column: String, table: String },
     #[error("column {column:?} was not sent (unchanged TOAST value) and no image holds it")]
     Unfilled { column: String },
     /// Not an error: the rule stays silent for the row.

@@ -93,7 +93,7 @@ fn list(kind: Kind, elements: Vec<Element>) -> Option<Value> {
 }
 
 /// Whole numbers stay exact integers as far as 128 bits reach; every other number is a decimal.
-fn from_json(json: Json) -> Value {
+pub(crate) fn from_json(json: Json) -> Value {
     match json {
         Json::Null => Value::from(()),
         Json::Bool(value) => Value::from(value),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use activity::{Key, TableName};
 
-use crate::{Error, Session};
+use crate::{Error, Session, quote_identifier, quote_literal};
 
 /// The numbers and generations of the tables that have images.
 #[derive(Debug, Default)]
@@ -110,6 +110,83 @@ pub async fn load(
         Some(((*table).clone(), Key::from_stored(row.get(1)), row.get(2)))
     });
     Ok(loaded.collect())
+}
+
+/// An image that has a value in a unique column.
+#[derive(Clone, Debug)]
+pub struct ByColumn {
+    pub value: String,
+    pub key: Key,
+    pub row: RowJson,
+}
+
+/// Reads the images that have one of `values` in a column, of two with the same value the one that
+/// changed last. [`index`] makes that quick.
+pub async fn load_by_column(
+    session: &Session,
+    tables: &ImageTables,
+    table: &TableName,
+    column: &str,
+    values: &[String],
+) -> Result<Vec<ByColumn>, Error> {
+    let known = tables.get(table)?;
+    let column = quote_literal(column);
+    // The table's number and the column stand in the text, so that the partial index serves.
+    let statement = format!(
+        "select distinct on (row ->> {column}) row ->> {column}, key, row::text from images
+         where table_id = {} and generation = $1 and md5(row ->> {column}) = any($2)
+           and row ->> {column} = any($3)
+         order by row ->> {column}, xid desc",
+        known.id
+    );
+    let statement = session.prepared(&statement).await?;
+    let hashes: Vec<String> = session
+        .query_one(
+            "select array_agg(md5(v)) from unnest($1::text[]) as v",
+            &[&values],
+        )
+        .await?
+        .get(0);
+    let rows = session
+        .query(&statement, &[&known.generation, &hashes, &values])
+        .await?;
+    let found = rows.iter().map(|row| ByColumn {
+        value: row.get(0),
+        key: Key::from_stored(row.get(1)),
+        row: row.get(2),
+    });
+    Ok(found.collect())
+}
+
+/// Makes the index that lookups by a column go by, where it is not there yet. Values are hashed, since a
+/// long one would fit no index.
+pub async fn index(
+    session: &Session,
+    tables: &ImageTables,
+    table: &TableName,
+    column: &str,
+) -> Result<(), Error> {
+    let id = tables.get(table)?.id;
+    let literal = quote_literal(column);
+    let row = session
+        .query_one(
+            "select name, exists (select from pg_indexes
+               where schemaname = $1 and tablename = 'images' and indexname = name)
+             from (select 'images_' || $2::integer || '_' || md5($3)) as wanted (name)",
+            &[&session.schema(), &id, &column],
+        )
+        .await?;
+    let (name, exists): (String, bool) = (row.get(0), row.get(1));
+    if exists {
+        return Ok(());
+    }
+    session
+        .batch_execute(&format!(
+            "create index if not exists {} on images (md5(row ->> {literal})) where table_id = {id}",
+            quote_identifier(&name)
+        ))
+        .await?;
+    Ok(())
 }
 
 /// Raises the generations of truncated tables: their images are void from here on.

@@ -259,7 +259,7 @@ fn a_rule_that_needs_an_old_value_nobody_knows_is_silent() {
 #[test]
 fn a_row_without_a_usable_key_is_a_fault() {
     let mut worker = Worker::new(&renders("new.s"), &[&t()]);
-    worker.keys.clear();
+    worker.shapes.clear();
     let fault = worker
         .commit(vec![insert(&t(), &json!({"k": 1}))])
         .faults
@@ -356,10 +356,12 @@ fn images_are_needed_only_of_rows_from_before_the_part() {
         delete(&t, &json!({"k": 3})),
     ];
     let part = crate::worker::part(10, operations);
-    let needs = worker.rules.needs(&part, &worker.keys);
+    let needs = worker.rules.needs(&part, &worker.shapes);
     let keys: Vec<_> = needs.iter().map(|(_, key)| key.as_str()).collect();
     assert_eq!(keys, ["[\"2\"]", "[\"3\"]"]);
     // Without any image nothing goes wrong.
-    let derivation = worker.rules.derive(&part, &worker.keys, &Images::default());
+    let derivation = worker
+        .rules
+        .derive(&part, &worker.shapes, &Images::default());
     assert_eq!(derivation.faults, []);
 }

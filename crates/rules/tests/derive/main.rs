@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod first;
+mod groups;
+mod lookups;
 mod net;
 mod packs;
 mod reference;
+mod transactions;
 mod worker;

@@ -51,7 +51,7 @@ fn every_mistake_is_told_with_file_line_rule_key_and_hint() {
         ),
         (
             "when = 'tx.inserted'",
-            "my.toml:8: rule r: when: there is no variable tx hint: a variable is one of new, old, changed",
+            "my.toml:8: rule r: when: tx is asked for the rows of one table hint: write tx.inserted('table'), tx.updated('table') or tx.deleted('table')",
         ),
         (
             "when = 'true) %}{{ 1 }}{% set x = (1'",
@@ -63,7 +63,7 @@ fn every_mistake_is_told_with_file_line_rule_key_and_hint() {
         ),
         (
             "let = { a = 'b', b = '1' }",
-            "my.toml:8: rule r: let.a: there is no variable b hint: a variable is one of new, old, changed",
+            "my.toml:8: rule r: let.a: there is no variable b hint: a variable is one of new, old, changed, first, lookup, tx, context",
         ),
         (
             "action_details = '{{ item.x }}'",

@@ -1,12 +1,13 @@
 //! A worker on paper: tables, the changes it commits, and the images that Tidings would hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use activity::{
-    Begin, Change, Column, Lsn, OldRow, Operation, Part, Position, Relation, ReplicaIdentity, Row,
-    TableName, Value, Xid,
+    Begin, Change, Column, Key, Lsn, OldRow, Operation, Origin, Part, Position, Relation,
+    ReplicaIdentity, Row, TableName, Value, Xid,
 };
-use rules::{Derivation, Images, Keys, Loaded, PackSource, Rules};
+use rules::{By, Derivation, Image, Images, Loaded, PackSource, Rules, Shape, Shapes, Wanted};
 use serde_json::Value as Json;
 
 /// The value that stands for "unchanged TOAST" in rows given as JSON.
@@ -14,8 +15,10 @@ pub(crate) const UNCHANGED: &str = "\u{1}unchanged";
 
 pub(crate) struct Worker {
     pub(crate) rules: Rules,
-    pub(crate) keys: Keys,
+    pub(crate) shapes: Shapes,
     pub(crate) images: Images,
+    /// The same, as a database would find them.
+    stored: BTreeMap<(TableName, Key), Image>,
     next: u64,
 }
 
@@ -113,16 +116,19 @@ impl Worker {
             text: pack.to_owned(),
             schema: None,
         };
-        let key = |relation: &&Arc<Relation>| {
-            (
-                relation.table.clone(),
-                vec![relation.columns[0].name.clone()],
-            )
+        let shape = |relation: &&Arc<Relation>| {
+            let columns = relation.columns.iter();
+            let shape = Shape {
+                key: vec![relation.columns[0].name.clone()],
+                types: columns.map(|c| (c.name.clone(), c.type_oid)).collect(),
+            };
+            (relation.table.clone(), shape)
         };
         Self {
             rules: Rules::compile(&[source]).unwrap_or_else(|errors| panic!("{errors}")),
-            keys: relations.iter().map(key).collect(),
+            shapes: relations.iter().map(shape).collect(),
             images: Images::default(),
+            stored: BTreeMap::new(),
             next: 1000,
         }
     }
@@ -131,17 +137,58 @@ impl Worker {
     pub(crate) fn commit(&mut self, operations: Vec<Operation>) -> Derivation {
         self.next += 1000;
         let part = part(self.next, operations);
-        let mut loaded = Images::default();
-        for (table, key) in self.rules.needs(&part, &self.keys) {
+        self.derive(Origin::Stream, &part)
+    }
+
+    pub(crate) fn derive(&mut self, origin: Origin, part: &Part) -> Derivation {
+        let mut loaded = self.rules.images();
+        for (table, key) in self.rules.needs(part, &self.shapes) {
             let image = self.images.get(&table, &key).cloned();
             loaded.insert(table, key, image.unwrap_or(Loaded::Absent));
         }
-        let derivation = self.rules.derive(&part, &self.keys, &loaded);
+        let mut rounds = 0;
+        let derivation = loop {
+            let derivation = self.rules.derive_as(origin, part, &self.shapes, &loaded);
+            if derivation.missing.is_empty() {
+                break derivation;
+            }
+            rounds += 1;
+            assert!(rounds < 10, "{:?}", derivation.missing);
+            for wanted in derivation.missing {
+                self.load(wanted, &mut loaded);
+            }
+        };
         for table in &derivation.truncated {
             self.images.truncate(table);
+            self.stored.retain(|(of, _), _| of != table);
         }
         self.images.apply(&derivation.writes);
+        for write in &derivation.writes {
+            let key = (write.table.clone(), write.key.clone());
+            match &write.image {
+                Some(image) => self.stored.insert(key, image.clone()),
+                None => self.stored.remove(&key),
+            };
+        }
         derivation
+    }
+
+    fn load(&self, Wanted { table, by }: Wanted, loaded: &mut Images) {
+        match by {
+            By::Key(key) => {
+                let found = self.stored.get(&(table.clone(), key.clone())).cloned();
+                loaded.load(table, key, found.map_or(Loaded::Absent, Loaded::Known));
+            }
+            By::Column { column, value } => {
+                let has_it = |((of, _), image): &(&(TableName, Key), &Image)| {
+                    let held = image.get(&column).flatten();
+                    *of == table && held.is_some_and(|held| **held == *value)
+                };
+                let found = self.stored.iter().find(has_it);
+                let found = found.map(|((_, key), image)| (key.clone(), image.clone()));
+                loaded.load_unique(&table, &column, &value, found);
+            }
+        }
     }
 
     /// The sentences of one transaction that has no faults.

@@ -15,6 +15,8 @@ pub struct Table {
     /// sends the whole row, the primary key. May be empty.
     pub key: Vec<String>,
     pub columns: Vec<String>,
+    /// The OIDs of the columns' types, those of domains replaced by what they stand on.
+    pub types: Vec<u32>,
     /// Where the server finds no replica identity, in the table itself or in a partition: published,
     /// its updates and deletes fail.
     pub unidentified: Option<(TableName, ReplicaIdentity)>,
@@ -72,7 +74,17 @@ pub async fn tables(
                 cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
                 join pg_attribute a on a.attrelid = w.oid and a.attnum = k.attnum
                 where i.indexrelid = own.index and k.place <= i.indnkeyatts),
-               bare.schema, bare.name, bare.kind, whole.schema, whole.name
+               bare.schema, bare.name, bare.kind, whole.schema, whole.name,
+               (select coalesce(array_agg(base.oid order by a.attnum), '{}')
+                from pg_attribute a
+                cross join lateral (
+                  with recursive base as (
+                    select t.oid, t.typtype, t.typbasetype from pg_type t where t.oid = a.atttypid
+                    union all
+                    select t.oid, t.typtype, t.typbasetype
+                    from base d join pg_type t on t.oid = d.typbasetype where d.typtype = 'd')
+                  select oid from base where typtype <> 'd') base
+                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped)
              from wanted w
              join identities own on own.root = w.oid and own.oid = w.oid
              left join lateral (
@@ -100,6 +112,7 @@ fn table(row: &Row) -> (TableName, Table) {
         oid: row.get(2),
         columns: row.get(3),
         key: row.get(4),
+        types: row.get(10),
         unidentified: part(5).map(|part| (part, identity(kind))),
         full: part(8),
     };

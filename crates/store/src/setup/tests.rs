@@ -24,6 +24,7 @@ fn found() -> Found {
         oid: 1,
         key: vec!["project_id".into()],
         columns: vec!["project_id".into(), "name".into(), "secret".into()],
+        types: vec![25, 25, 25],
         unidentified: None,
         full: None,
     };

@@ -1,9 +1,9 @@
 //! One part of a transaction and the images become actions with identities. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use activity::{Action, ActionId, Identity, Key, Origin, Part, TableName};
-use rules::{Derivation, Image, Images, Keys, Rules};
+use rules::{Derivation, Image, Images, Rules, Shapes, Wanted};
 use serde_json::Value;
 use store::commit::{Batch, NewAction, NewFault};
 use store::images::ImageChange;
@@ -20,13 +20,14 @@ pub struct Gathered {
 /// What stays the same for all parts of a transaction.
 pub struct Deriver<'a> {
     pub rules: &'a Rules,
-    pub keys: &'a Keys,
+    pub shapes: &'a Shapes,
     pub system_id: &'a str,
 }
 
 impl Deriver<'_> {
     /// Derives one part. `ordinal` is that of the transaction's next action; images are brought to
-    /// where the part leaves them.
+    /// where the part leaves them. Rows that lookups miss come back as the error: nothing has
+    /// changed then.
     pub fn part(
         &self,
         part: &Part,
@@ -34,14 +35,25 @@ impl Deriver<'_> {
         ordinal: &mut u32,
         images: &mut Images,
         into: &mut Gathered,
-    ) {
+    ) -> Result<(), BTreeSet<Wanted>> {
         let Derivation {
             actions,
             writes,
             truncated,
             faults,
-            missing: _,
-        } = self.rules.derive(part, self.keys, images);
+            unreadable,
+            missing,
+        } = self.rules.derive(part, self.shapes, images);
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        if unreadable > 0 {
+            metrics::counter!("tidings_messages_unreadable_total").increment(unreadable as u64);
+            tracing::warn!(
+                messages = unreadable, wal.commit_lsn = %part.begin.commit_lsn,
+                "logical messages with the prefix tidings are not JSON objects: they are ignored"
+            );
+        }
         for derived in actions {
             let identity = Identity {
                 system_id: self.system_id,
@@ -81,6 +93,12 @@ impl Deriver<'_> {
             .into_iter()
             .map(|w| ((w.table, w.key), (w.image, xid)));
         into.images.extend(changed);
+        Ok(())
+    }
+
+    /// What lookups of a part will miss, as far as these images tell.
+    pub fn missing(&self, part: &Part, images: &Images) -> BTreeSet<Wanted> {
+        self.rules.derive(part, self.shapes, images).missing
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use activity::TableName;
-use rules::{Keys, Rules, TableUse};
+use rules::{Rules, Shape, Shapes, TableUse};
 use store::catalog::{self, Publication, Table};
 use store::setup::{Danger, danger, shortcoming};
 use store::{Session, quote_identifier};
@@ -24,7 +24,7 @@ pub struct Guard {
     /// What rules need of each table.
     used: Vec<TableUse>,
     tables: Vec<TableName>,
-    pub keys: Keys,
+    pub shapes: Shapes,
     /// Columns that rules name and tables lack, of which the log has been told.
     told: Mutex<BTreeSet<(TableName, String)>>,
 }
@@ -52,14 +52,14 @@ impl Guard {
             version,
             used,
             tables,
-            keys: Keys::default(),
+            shapes: Shapes::default(),
             told: Mutex::default(),
         };
         let seen = guard.look(session).await?;
         guard.protect(session, &seen).await?;
         guard.published(&seen)?;
         guard.publication_oid = seen.publication.oid;
-        guard.keys = guard.keys(&seen)?;
+        guard.shapes = guard.shapes(&seen)?;
         guard.tell_missing_columns(&seen);
         Ok(guard)
     }
@@ -85,8 +85,10 @@ impl Guard {
         }
         self.options(&seen.publication)?;
         self.published(&seen)?;
-        if self.keys(&seen)? != self.keys {
-            return Err(Fault::Passing("the key of a table has changed".to_owned()));
+        if self.shapes(&seen)? != self.shapes {
+            return Err(Fault::Passing(
+                "the key of a table or the type of a column has changed".to_owned(),
+            ));
         }
         self.tell_missing_columns(&seen);
         Ok(())
@@ -183,7 +185,7 @@ impl Guard {
     /// Whether the tables and columns that rules use are published, every row of them.
     fn published(&self, seen: &Seen) -> Result<(), Fault> {
         let name = &self.publication;
-        for TableUse { table, columns } in &self.used {
+        for TableUse { table, columns, .. } in &self.used {
             let Some(known) = seen.tables.get(table) else {
                 return Err(Fault::Operator(format!(
                     "table {table} does not exist, but a rule names it: create it, or change \
@@ -213,12 +215,19 @@ impl Guard {
         Ok(())
     }
 
-    fn keys(&self, seen: &Seen) -> Result<Keys, Fault> {
-        let mut keys = Keys::default();
-        for table in &self.tables {
-            let key = seen.tables.get(table).map(|known| &known.key);
-            match key {
-                Some(key) if !key.is_empty() => keys.insert(table.clone(), key.clone()),
+    fn shapes(&self, seen: &Seen) -> Result<Shapes, Fault> {
+        let mut shapes = Shapes::default();
+        for TableUse { table, columns, .. } in &self.used {
+            match seen.tables.get(table) {
+                Some(known) if !known.key.is_empty() => {
+                    let types = known.columns.iter().zip(&known.types);
+                    let types = types.filter(|(column, _)| columns.contains(*column));
+                    let shape = Shape {
+                        key: known.key.clone(),
+                        types: types.map(|(column, oid)| (column.clone(), *oid)).collect(),
+                    };
+                    shapes.insert(table.clone(), shape)
+                }
                 _ => {
                     return Err(Fault::Operator(format!(
                         "table {table} has no primary key any more to tell its rows apart: run \
@@ -227,13 +236,13 @@ impl Guard {
                 }
             };
         }
-        Ok(keys)
+        Ok(shapes)
     }
 
     /// Rules that name such a column set its changes aside; the others go on.
     fn tell_missing_columns(&self, seen: &Seen) {
         let mut told = self.told.lock().expect("no holder panics");
-        for TableUse { table, columns } in &self.used {
+        for TableUse { table, columns, .. } in &self.used {
             let Some(known) = seen.tables.get(table) else {
                 continue;
             };

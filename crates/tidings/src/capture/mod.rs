@@ -10,6 +10,7 @@ mod fault;
 mod group;
 mod guard;
 mod lineage;
+mod load;
 mod session;
 mod writer;
 

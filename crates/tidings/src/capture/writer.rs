@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use activity::{Lsn, Part, Seq, TableName};
-use rules::{Images, Keys, Loaded, PackSource, Rules};
+use rules::{Images, PackSource, Rules, Shape, Shapes, Wanted};
 use store::actions_table::ActionsTable;
 use store::commit::{self, Batch, Fence, Reached};
 use store::images::{self, ImageTables};
@@ -16,12 +16,15 @@ use wal::Confirm;
 use super::derive::{Deriver, Gathered};
 use super::group::Group;
 use super::guard::Guard;
-use super::{Context, Fault};
+use super::{Context, Fault, load};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
 const BLOCKING_CHANGES: usize = 256;
 /// How long finding the rows at fault may take: a few round trips for each of them.
 const FAULTS_MAX: Duration = Duration::from_secs(45);
+/// How often a group may ask for rows to look up: once for each hop, and a few times more where its own
+/// changes lead elsewhere.
+const ROUNDS_MAX: usize = 1000;
 /// The pause before a refused commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,8 +38,8 @@ pub struct Writer<'a> {
     progress: Progress,
     /// Those that a half-done transaction is finished under.
     half_rules: Option<Rules>,
-    /// The keys of the tables that those name.
-    half_keys: Keys,
+    /// The shapes of the tables that those name.
+    half_shapes: Shapes,
     /// Of the transaction under way.
     next_ordinal: u32,
     /// A recent 64-bit transaction id.
@@ -63,14 +66,28 @@ impl<'a> Writer<'a> {
         let half_rules = progress.half.as_ref().map(half_rules).transpose()?;
         let next_ordinal = progress.half.as_ref().map_or(0, |half| half.next_ordinal);
         // Tables that only the old packs name are still those of the transaction that is half done.
-        let mut half_keys = guard.keys.clone();
+        let mut half_shapes = guard.shapes.clone();
         if let Some(rules) = &half_rules {
             let tables: Vec<TableName> = rules.tables().map(|used| used.table.clone()).collect();
             let found = catalog::tables(&session, &tables).await?;
-            half_keys.extend(found.into_iter().map(|(name, table)| (name, table.key)));
+            half_shapes.extend(found.into_iter().map(|(name, table)| {
+                let types = table.columns.into_iter().zip(table.types).collect();
+                (
+                    name,
+                    Shape {
+                        key: table.key,
+                        types,
+                    },
+                )
+            }));
             named.extend(tables);
         }
         let image_tables = images::tables(&session, &named).await?;
+        for used in context.rules.tables() {
+            for column in &used.unique {
+                images::index(&session, &image_tables, &used.table, column).await?;
+            }
+        }
         let gate = commit::gate(&session).await?;
         Ok(Self {
             context,
@@ -80,7 +97,7 @@ impl<'a> Writer<'a> {
             image_tables,
             progress,
             half_rules,
-            half_keys,
+            half_shapes,
             next_ordinal,
             xid,
             covered: Seq::ZERO,
@@ -106,8 +123,7 @@ impl<'a> Writer<'a> {
         }
         let confirmable = group.confirmable();
         if !group.parts.is_empty() {
-            let images = self.load_images(&group.parts).await?;
-            let batch = self.derive(&group, images);
+            let batch = self.derive(&group).await?;
             // A transaction that means nothing to us costs no write: it is passed like a mark. But one
             // that is half done must be seen through, or a restart would wait for it for ever.
             if !batch.is_empty() || self.progress.half.is_some() {
@@ -135,7 +151,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What a part is derived under: a transaction that is half done is finished under its own packs.
-    fn rules(&self, part: &Part) -> (&Rules, &Keys) {
+    fn rules(&self, part: &Part) -> (&Rules, &Shapes) {
         let commit_lsn = part.begin.commit_lsn;
         let half = self
             .progress
@@ -143,55 +159,76 @@ impl<'a> Writer<'a> {
             .as_ref()
             .filter(|half| half.commit_lsn == commit_lsn);
         match (half, &self.half_rules) {
-            (Some(_), Some(rules)) => (rules, &self.half_keys),
-            _ => (&self.context.rules, &self.guard.keys),
+            (Some(_), Some(rules)) => (rules, &self.half_shapes),
+            _ => (&self.context.rules, &self.guard.shapes),
         }
     }
 
-    async fn load_images(&self, parts: &[Part]) -> Result<Images, Fault> {
+    /// Derives a group. Rows that rules look up are loaded as they turn out to be needed: those of the
+    /// whole group together, one hop after the other.
+    async fn derive(&mut self, group: &Group) -> Result<Batch, Fault> {
+        let mut images = self.context.rules.images();
         let mut keys = BTreeSet::new();
-        for part in parts {
-            let (rules, table_keys) = self.rules(part);
-            keys.extend(rules.needs(part, table_keys));
+        for part in &group.parts {
+            let (rules, shapes) = self.rules(part);
+            keys.extend(rules.needs(part, shapes));
         }
-        let stored = images::load(&self.session, &self.image_tables, &keys).await?;
-        let mut images = Images::default();
-        for (table, key) in keys {
-            images.insert(table, key, Loaded::Absent);
+        load::rows(&self.session, &self.image_tables, &keys, &mut images).await?;
+        let mut gathered = Gathered::default();
+        let mut done = 0;
+        for _ in 0..ROUNDS_MAX {
+            let mut derive = || self.derive_from(&mut done, group, &mut images, &mut gathered);
+            let missing = if group.changes() < BLOCKING_CHANGES {
+                derive()
+            } else {
+                tokio::task::block_in_place(derive)
+            };
+            if missing.is_empty() {
+                return Ok(gathered.batch());
+            }
+            load::wanted(&self.session, &self.image_tables, missing, &mut images).await?;
         }
-        for (table, key, row) in stored {
-            let image = serde_json::from_str(&row).map_err(|error| {
-                Fault::Operator(format!("image {key} of table {table}: {error}"))
-            })?;
-            images.insert(table, key, Loaded::Known(image));
-        }
-        Ok(images)
+        Err(Fault::Operator(format!(
+            "lookups of one commit group asked for rows {ROUNDS_MAX} times and are not through: a rule \
+             looks up without end"
+        )))
     }
 
-    fn derive(&mut self, group: &Group, mut images: Images) -> Batch {
-        let mut derive = || {
-            let mut gathered = Gathered::default();
-            for part in &group.parts {
-                if part.first {
-                    self.next_ordinal = 0;
+    /// Derives the parts that are not done, up to one whose lookups miss rows. Those, and what the parts
+    /// after it will miss, come back.
+    fn derive_from(
+        &mut self,
+        done: &mut usize,
+        group: &Group,
+        images: &mut Images,
+        gathered: &mut Gathered,
+    ) -> BTreeSet<Wanted> {
+        let parts = group.parts.iter().skip(*done);
+        for part in parts {
+            let mut ordinal = if part.first { 0 } else { self.next_ordinal };
+            let xid = part.begin.xid.widen(self.xid);
+            let derived = self
+                .deriver(part)
+                .part(part, xid, &mut ordinal, images, gathered);
+            if let Err(mut missing) = derived {
+                for later in group.parts.iter().skip(*done + 1) {
+                    missing.extend(self.deriver(later).missing(later, images));
                 }
-                self.xid = part.begin.xid.widen(self.xid);
-                let (rules, keys) = self.rules(part);
-                let deriver = Deriver {
-                    rules,
-                    keys,
-                    system_id: &self.progress.lineage.system_id,
-                };
-                let mut ordinal = self.next_ordinal;
-                deriver.part(part, self.xid, &mut ordinal, &mut images, &mut gathered);
-                self.next_ordinal = ordinal;
+                return missing;
             }
-            gathered.batch()
-        };
-        if group.changes() < BLOCKING_CHANGES {
-            derive()
-        } else {
-            tokio::task::block_in_place(derive)
+            self.next_ordinal = ordinal;
+            self.xid = xid;
+            *done += 1;
+        }
+        BTreeSet::new()
+    }
+
+    fn deriver(&self, part: &Part) -> Deriver<'_> {
+        let (rules, shapes) = self.rules(part);
+        Deriver {
+            rules,
+            shapes,
+            system_id: &self.progress.lineage.system_id,
         }
     }
 
