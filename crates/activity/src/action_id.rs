@@ -71,7 +71,11 @@ impl ActionId {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
         }
-        Self::assemble(identity.at, identity.ordinal, first_bits(&digest.finalize()))
+        Self::assemble(
+            identity.at,
+            identity.ordinal,
+            first_bits(&digest.finalize()),
+        )
     }
 
     fn assemble(lsn: Lsn, ordinal: u32, hash: u64) -> Self {

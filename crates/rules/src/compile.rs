@@ -69,7 +69,10 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
 fn version(text: &str) -> Arc<str> {
     let digest = Sha256::digest(text);
     let first = digest.iter().take(6);
-    first.map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    first
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
 }
 
 fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {

@@ -41,7 +41,10 @@ pub struct Wanted {
 pub enum By {
     Key(Key),
     /// A column that is unique.
-    Column { column: String, value: String },
+    Column {
+        column: String,
+        value: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -100,7 +100,9 @@ impl<'a> Columns<'a> {
             versions.push(&*action.source.version);
             events.push(action.source.event.as_str());
             let names = (!action.source.changed.is_empty()).then_some(&action.source.changed);
-            changed.push(names.map(|names| Value::from_iter(names.iter().map(|name| &**name)).to_string()));
+            changed.push(
+                names.map(|names| Value::from_iter(names.iter().map(|name| &**name)).to_string()),
+            );
         }
         let parameters: [&(dyn ToSql + Sync); 26] = [
             &seqs,
