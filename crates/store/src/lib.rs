@@ -15,8 +15,10 @@ pub mod log;
 mod migrate;
 pub mod partitions;
 pub mod progress;
+pub mod rows;
 mod session;
 pub mod setup;
+pub mod snapshot;
 pub mod status;
 
 pub use error::{Error, Remedy};
