@@ -19,8 +19,7 @@ pub struct Notification<'a> {
 
 impl Notification<'_> {
     /// The body of format `full`: `{"type", "timestamp", "data"}`, with every column of
-    /// `project_actions`, `seq`, who did it and how that was found (`actor`), and the rule's typed
-    /// variables as `data` in `data`.
+    /// `project_actions`, `seq`, and the rule's typed variables as `data` in `data`.
     ///
     /// A column without a value is null. `cost_usd` is a string, so that no reader rounds it, and
     /// is left out where the table has no such column. The keys always come in the same order.
@@ -35,10 +34,11 @@ impl Notification<'_> {
             environment,
             reference_ids,
             cost_usd,
-            actor,
             data,
             // The log's own time of the action is `self.created_at`.
             created_at: _,
+            // The shape is fixed; who did it is for readers of the log.
+            actor: _,
         } = self.action;
         let full = Full {
             r#type: action_type,
@@ -56,10 +56,6 @@ impl Notification<'_> {
                 created_at: self.created_at,
                 cost_usd: self.has_cost_usd.then_some(cost_usd.as_deref()),
                 seq: self.seq,
-                actor: actor.as_ref().map(|actor| Who {
-                    id: &actor.id,
-                    found: actor.found.as_str(),
-                }),
                 data,
             },
         };
@@ -92,14 +88,7 @@ struct Columns<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Option<&'a str>>,
     seq: Seq,
-    actor: Option<Who<'a>>,
     data: &'a Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct Who<'a> {
-    id: &'a str,
-    found: &'a str,
 }
 
 #[cfg(test)]
@@ -120,10 +109,6 @@ mod tests {
             status: Some("success".to_owned()),
             environment: None,
             reference_ids: Some(json!({"container_id": "abc123"})),
-            actor: Some(activity::Actor {
-                id: "user_1".to_owned(),
-                found: activity::Found::Row,
-            }),
             data,
             ..Action::default()
         }
@@ -152,7 +137,7 @@ mod tests {
             r#""request_id":null,"action_type":"project_created","#,
             r#""action_details":"Project 'My API' created","status":"success","#,
             r#""environment":null,"reference_ids":{"container_id":"abc123"},"#,
-            r#""created_at":1700000000,"seq":7,"actor":{"id":"user_1","found":"row"},"#,
+            r#""created_at":1700000000,"seq":7,"#,
             r#""data":{"project":{"name":"My API"},"total":2}}}"#,
         );
         assert_eq!(text(&notification(&action(), false)), expected);

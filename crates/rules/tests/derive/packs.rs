@@ -67,7 +67,7 @@ fn every_mistake_is_told_with_file_line_rule_key_and_hint() {
         ),
         (
             "action_details = '{{ item.x }}'",
-            "my.toml:8: rule r: action_details: there is no variable item hint: a variable is one of new, old, changed",
+            "my.toml:8: rule r: action_details: there is no variable item hint: a variable is one of new, old, changed, first, lookup, tx, context",
         ),
         (
             "action_details = '''\n\n{% for x in new.a %}\n{{ y }}{% endfor %}'''",
