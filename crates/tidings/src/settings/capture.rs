@@ -28,7 +28,15 @@ pub struct Capture {
     pub commit_patience: Duration,
     /// Bytes of WAL that may be confirmed between two writes of ours.
     pub confirm_lease: ByteSize,
+    /// Whether logical messages of the worker's are heard. Any role can send one.
+    pub context: bool,
+    /// When a run that says nothing of its time counts as failed.
+    #[serde(deserialize_with = "run_timeout")]
+    pub run_timeout: Duration,
 }
+
+/// The longest time that a run may take.
+pub const RUN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Capture {
     pub fn columns_of(&self, table: &TableName) -> Columns {
@@ -91,6 +99,14 @@ impl<'de> Deserialize<'de> for PackReference {
         }
         deserializer.deserialize_any(Visitor)
     }
+}
+
+fn run_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let timeout = flexible::duration(deserializer)?;
+    if timeout > RUN_TIMEOUT_MAX {
+        return Err(D::Error::custom("must be a duration of at most 168h (7 days)"));
+    }
+    Ok(timeout)
 }
 
 fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TableName, D::Error> {

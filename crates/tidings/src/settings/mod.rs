@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::failure::chain;
 
 pub use api::Api;
-pub use capture::{Capture, Columns, PackReference};
+pub use capture::{Capture, Columns, PackReference, RUN_TIMEOUT_MAX};
 pub use database::Database;
 pub use endpoint::Endpoint;
 pub use log::{Log, LogFormat};
@@ -220,6 +220,7 @@ mod tests {
                 "[capture]\nactions_table = \"s3cret.a.b.c\"\n",
                 "capture.actions_table",
             ),
+            ("[capture]\nrun_timeout = \"169h\"\n", "capture.run_timeout"),
         ] {
             let told = load(&format!("{URL}{text}")).unwrap_err().to_string();
             assert!(told.contains(key), "{told}");
