@@ -1,6 +1,7 @@
 //! What the worker's database says of itself: server, tables and keys, publication, slot.
 
 mod publication;
+mod survey;
 mod tables;
 
 use activity::{Lsn, TableName};
@@ -8,6 +9,7 @@ use postgres_types::PgLsn;
 use tokio_postgres::Row;
 
 pub use publication::{Publication, Published, publication};
+pub use survey::{ForeignKey, Survey, SurveyedColumn, SurveyedTable, WordsFrom, survey};
 pub use tables::{Table, tables};
 
 use crate::{Error, Session};

@@ -15,6 +15,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Draft a rule pack from the tables that are there.
+    Init(Init),
     /// Make the schema, the publication, the slot, the table of actions and the grants.
     Setup(Setup),
     /// Run the sidecar.
@@ -32,6 +34,16 @@ pub enum Command {
     Demo(Demo),
     /// Take away the slot, the publication and the sidecar's schema; never the table of actions.
     Uninstall(Uninstall),
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to write the pack; without it to standard output. An existing file is left alone.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Look at the tables of this schema alone; may be given several times.
+    #[arg(long, value_name = "SCHEMA")]
+    pub schema: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,11 @@ pub mod cli;
 pub mod commands;
 mod deliver;
 mod failure;
+mod init;
 mod packs;
+mod secrecy;
 pub mod settings;
 mod telemetry;
+mod words;
 
 pub use failure::Failure;

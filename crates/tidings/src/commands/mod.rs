@@ -3,6 +3,7 @@
 #[cfg(feature = "demo")]
 mod demo;
 mod endpoints;
+mod init;
 mod rules;
 mod run;
 mod setup;
@@ -16,6 +17,7 @@ use crate::settings::Settings;
 pub async fn execute(cli: Cli) -> Result<(), Failure> {
     let settings = || Settings::load(cli.config.as_deref()).map_err(Failure::Settings);
     match cli.command {
+        Command::Init(arguments) => init::init(&settings()?, &arguments).await,
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
         Command::Run(arguments) => run::run(settings()?, &arguments).await,
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
