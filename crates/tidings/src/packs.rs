@@ -16,7 +16,7 @@ pub fn load(settings: &Settings) -> Result<Rules, Failure> {
         .iter()
         .map(|pack| read(pack, &settings.folder))
         .collect();
-    compile(&sources?)
+    Ok(compile(&sources?)?.with_context(settings.capture.context))
 }
 
 pub fn compile(sources: &[PackSource]) -> Result<Rules, Failure> {

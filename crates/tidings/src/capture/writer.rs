@@ -64,6 +64,8 @@ impl<'a> Writer<'a> {
             ActionsTable::describe(&session, &context.settings.capture.actions_table).await?;
         let mut named = guard.tables().to_vec();
         let half_rules = progress.half.as_ref().map(half_rules).transpose()?;
+        let half_rules =
+            half_rules.map(|rules| rules.with_context(context.settings.capture.context));
         let next_ordinal = progress.half.as_ref().map_or(0, |half| half.next_ordinal);
         // Tables that only the old packs name are still those of the transaction that is half done.
         let mut half_shapes = guard.shapes.clone();
