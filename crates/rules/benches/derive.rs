@@ -106,7 +106,7 @@ fn main() {
             .map(|name| ((*name).to_owned(), 1043))
             .collect(),
     };
-    let shapes = Shapes::from([(table.clone(), shape)]);
+    let shapes = Shapes::from_iter([(table.clone(), shape)]);
     let source = PackSource {
         origin: "bench".to_owned(),
         text: PACK.to_owned(),

@@ -1,40 +1,22 @@
 //! From the text of packs to [`Rules`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use activity::{Event, TableName};
 use minijinja::Environment;
 use sha2::{Digest, Sha256};
 
+use crate::assemble::{Draft, Use, assemble};
 use crate::body::{Binding, Body, closure, reach};
 use crate::error::{Errors, Place, Report};
-use crate::functions::Tables;
 use crate::hint::hint;
-use crate::layout::{Mark, Named};
 use crate::pack::{self, Located, Pack, RuleText};
 use crate::program::{self, Compiler};
 use crate::read;
 use crate::references::{Names, References};
 use crate::rule::{Let, Rule, User};
-use crate::{PackSource, Rules, TableUse};
-
-/// A rule before its columns have places.
-struct Draft {
-    rule: Rule,
-    table: TableName,
-    triggers: BTreeSet<String>,
-    /// The pack's tables.
-    tables: Arc<BTreeMap<String, TableName>>,
-}
-
-/// What rules name of one table.
-#[derive(Default)]
-struct Use {
-    columns: BTreeSet<String>,
-    unique: BTreeSet<String>,
-    firsts: BTreeSet<(String, String)>,
-}
+use crate::{PackSource, Rules};
 
 pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
     let mut environment = program::environment();
@@ -102,80 +84,6 @@ fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
         (table.alias.text.clone(), TableName::new(schema, name))
     };
     pack.tables.iter().map(table).collect()
-}
-
-fn assemble(
-    environment: Environment<'static>,
-    drafts: Vec<Draft>,
-    used: BTreeMap<TableName, Use>,
-    sources: &[PackSource],
-) -> Rules {
-    let named: Vec<Arc<Named>> = used.values().map(|used| Arc::new(named(used))).collect();
-    let uses: Vec<TableUse> = used
-        .into_iter()
-        .map(|(table, used)| TableUse {
-            table,
-            columns: used.columns,
-            unique: used.unique,
-        })
-        .collect();
-    let places: HashMap<TableName, usize> = uses
-        .iter()
-        .enumerate()
-        .map(|(place, used)| (used.table.clone(), place))
-        .collect();
-    let mut by_table = vec![Vec::new(); uses.len()];
-    let mut rules = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let Some(&table) = places.get(&draft.table) else {
-            continue;
-        };
-        let place = |column: &String| place_of(named.get(table)?, column);
-        if let Some(of_table) = by_table.get_mut(table) {
-            of_table.push(rules.len());
-        }
-        let placed = |(alias, table): (&String, &TableName)| {
-            Some((alias.clone(), places.get(table).copied()?))
-        };
-        let tables: Tables = draft.tables.iter().filter_map(placed).collect();
-        rules.push(Rule {
-            table,
-            triggers: draft.triggers.iter().filter_map(place).collect(),
-            tables: Arc::new(tables),
-            ..draft.rule
-        });
-    }
-    Rules {
-        environment,
-        rules,
-        by_table,
-        uses,
-        named,
-        context: true,
-        places,
-        sources: sources.to_vec(),
-    }
-}
-
-fn named(used: &Use) -> Named {
-    let names = used.columns.iter().map(|column| Arc::from(column.as_str()));
-    let mut named = Named {
-        names: names.collect(),
-        marks: Vec::new(),
-    };
-    for (column, value) in &used.firsts {
-        if let Some(place) = place_of(&named, column) {
-            named.marks.push(Mark::new(place, column, value));
-        }
-    }
-    named
-}
-
-fn place_of(named: &Named, column: &str) -> Option<usize> {
-    named
-        .names
-        .binary_search_by(|name| (**name).cmp(column))
-        .ok()
 }
 
 struct PackCompiler<'a, 'r> {
@@ -348,7 +256,7 @@ impl PackCompiler<'_, '_> {
         used.firsts.extend(all.firsts.iter().cloned());
         for alias in &all.tables {
             if let Some(table) = self.tables.get(alias) {
-                self.uses.entry(table.clone()).or_default();
+                self.uses.entry(table.clone()).or_default().asked = true;
             }
         }
         for (alias, column) in &all.others {

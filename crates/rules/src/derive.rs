@@ -10,10 +10,10 @@ use crate::image::{Image, ImageWrite, Images, Loaded};
 use crate::layout::{Layout, Layouts};
 use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::Cell;
-use crate::rule::{Rule, Stop};
-use crate::scope::Scope;
+use crate::rule::Rule;
+use crate::tellings::Tellings;
 use crate::trouble::Trouble;
-use crate::turn::Turn;
+use crate::turn::{Outline, Turn};
 use crate::world::World;
 use crate::{Rules, Shapes};
 
@@ -133,28 +133,17 @@ impl Rules {
         };
         let unfilled: Vec<Fault> = outcome.nets.iter().filter_map(unfilled).collect();
         let mut turns = self.truncations(&outcome.truncated, part, &mut layouts);
-        turns.extend(outcome.nets.into_iter().filter_map(Turn::of));
+        turns.extend(outcome.nets.into_iter().filter_map(|net| self.turn(net)));
         turns.sort_by_key(|turn| turn.position);
-        let world = self.world(&turns, shapes, images, context);
-        let mut telling = Tellings {
-            rules: self,
-            origin,
-            partial: part.is_partial(),
-            world: Arc::new(world),
-            told: Vec::new(),
-            groups: Vec::new(),
-            faults: Vec::new(),
-        };
-        for (number, turn) in turns.iter().enumerate() {
-            telling.hear(number, turn);
+        let mut world = World::new(self, shapes, images, context);
+        for turn in &turns {
+            if self.asked.contains(&turn.layout.table) {
+                world.take(turn);
+            }
         }
-        telling.close_groups();
-        let Tellings {
-            world,
-            mut told,
-            faults,
-            ..
-        } = telling;
+        let world = Arc::new(world);
+        let tellings = Tellings::new(self, origin, part.is_partial(), &world);
+        let (actions, faults) = tellings.of(&turns);
         let missing = world.missing();
         if !missing.is_empty() {
             return Derivation {
@@ -162,8 +151,7 @@ impl Rules {
                 ..Derivation::default()
             };
         }
-        told.sort_by_key(|(order, _)| *order);
-        derivation.actions = told.into_iter().flat_map(|(_, derived)| derived).collect();
+        derivation.actions = actions;
         derivation.faults = faults;
         // A rule that needed the value has said so already.
         for fault in unfilled {
@@ -187,7 +175,7 @@ impl Rules {
     /// Images for a group of parts, in which rows can be found by the columns that lookups go by.
     pub fn images(&self) -> Images {
         let mut images = Images::default();
-        for used in &self.uses {
+        for used in self.uses.iter() {
             for column in &used.unique {
                 images.index(&used.table, column);
             }
@@ -226,129 +214,22 @@ impl Rules {
         turns
     }
 
-    fn world(&self, turns: &[Turn], shapes: &Shapes, images: &Images, context: Context) -> World {
-        let tables = self.uses.iter().zip(&self.named).map(|(used, named)| {
-            let shape = shapes.get(&used.table).cloned().unwrap_or_default();
-            (used.clone(), Arc::clone(named), shape)
-        });
-        let mut world = World::new(tables, images.clone(), context);
-        for turn in turns {
-            world.take(turn);
-        }
-        world
+    /// `None` where nothing became of the row, or nobody asks.
+    fn turn(&self, net: Net) -> Option<Turn> {
+        let outline = Outline::of(&net)?;
+        let table = net.layout.table;
+        let concerns = self
+            .of_table(table)
+            .any(|(_, rule)| rule.concerns(&outline));
+        (concerns || self.asked.contains(&table))
+            .then(|| Turn::of(outline, net))
+            .flatten()
     }
 
-    fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
+    pub(crate) fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
         let places = self.by_table.get(place).map_or(&[][..], Vec::as_slice);
         let rules = places.iter();
         rules.filter_map(|place| Some((*place, self.rules.get(*place)?)))
-    }
-}
-
-/// Where an action stands among all: by its row's first change, then as the packs list their rules.
-type Order = (usize, usize);
-
-/// Hears of one net change after the other, and gathers what rules tell of them.
-struct Tellings<'a> {
-    rules: &'a Rules,
-    origin: Origin,
-    partial: bool,
-    world: Arc<World>,
-    told: Vec<(Order, Vec<Derived>)>,
-    groups: Vec<Group<'a>>,
-    faults: Vec<Fault>,
-}
-
-/// Rows that become one action.
-struct Group<'a> {
-    order: Order,
-    rule: &'a Rule,
-    /// What they have in common.
-    value: String,
-    scope: Arc<Scope>,
-    turns: Vec<&'a Turn>,
-}
-
-impl<'a> Tellings<'a> {
-    fn hear(&mut self, number: usize, turn: &'a Turn) {
-        for (place, rule) in self.rules.of_table(turn.layout.table) {
-            if rule.concerns(turn) && (rule.backfill || self.origin != Origin::Backfill) {
-                if let Err(stop) = self.tell((number, place), rule, turn) {
-                    self.stopped(rule, &[turn], stop);
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, order: Order, rule: &'a Rule, turn: &'a Turn) -> Result<(), Stop> {
-        let environment = &self.rules.environment;
-        let scope = Scope::new(turn, &self.world, &rule.tables);
-        let Some(scope) = rule.consider(environment, scope)? else {
-            return Ok(());
-        };
-        let Some(value) = rule.group(environment, &scope)? else {
-            let derived = self.derived(rule, turn, scope)?;
-            self.told.push((order, derived));
-            return Ok(());
-        };
-        let same = |group: &&mut Group<'_>| group.rule.id == rule.id && group.value == value;
-        match self.groups.iter_mut().find(same) {
-            Some(group) => group.turns.push(turn),
-            None => self.groups.push(Group {
-                order,
-                rule,
-                value,
-                scope,
-                turns: vec![turn],
-            }),
-        }
-        Ok(())
-    }
-
-    fn close_groups(&mut self) {
-        for group in std::mem::take(&mut self.groups) {
-            let Some(first) = group.turns.first() else {
-                continue;
-            };
-            let rows: Vec<_> = group.turns.iter().map(|t| Arc::clone(t.row())).collect();
-            let scope = Arc::new(group.scope.with_rows(&rows));
-            match self.derived(group.rule, first, scope) {
-                Ok(derived) => self.told.push((group.order, derived)),
-                Err(stop) => self.stopped(group.rule, &group.turns, stop),
-            }
-        }
-    }
-
-    fn derived(&self, rule: &Rule, turn: &Turn, scope: Arc<Scope>) -> Result<Vec<Derived>, Stop> {
-        let found = self.origin != Origin::Stream;
-        let actions = rule.actions(&self.rules.environment, scope, self.partial, found)?;
-        let source = || Source {
-            rule: rule.id.clone(),
-            version: Arc::clone(&rule.version),
-            table: turn.layout.name().clone(),
-            key: turn.key.clone(),
-            position: turn.position,
-            event: turn.event,
-            changed: turn.changed_names(),
-        };
-        let derived = actions.into_iter().map(|action| Derived {
-            source: source(),
-            action,
-        });
-        Ok(derived.collect())
-    }
-
-    fn stopped(&mut self, rule: &Rule, turns: &[&Turn], stop: Stop) {
-        let Stop::Fault(reason) = stop else {
-            return;
-        };
-        self.faults.extend(turns.iter().map(|turn| Fault {
-            table: turn.layout.name().clone(),
-            key: Some(turn.key.clone()),
-            position: turn.position,
-            rule: Some(rule.id.clone()),
-            reason: reason.clone(),
-        }));
     }
 }
 

@@ -8,6 +8,7 @@
 //! time and memory per row are bounded, and no error text holds a row's value.
 
 mod array;
+mod assemble;
 mod body;
 mod builtin;
 mod compare;
@@ -34,6 +35,7 @@ mod scope;
 mod strict;
 mod syntax;
 mod telling;
+mod tellings;
 mod trouble;
 mod turn;
 mod value;
@@ -42,6 +44,7 @@ mod world;
 use layout::Named;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use activity::TableName;
@@ -64,8 +67,29 @@ pub struct PackSource {
     pub schema: Option<String>,
 }
 
-/// What the catalog says of each table that rules name.
-pub type Shapes = HashMap<TableName, Shape>;
+/// What the catalog says of each table that rules name. A clone is cheap as long as neither is changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shapes(Arc<HashMap<TableName, Shape>>);
+
+impl Deref for Shapes {
+    type Target = HashMap<TableName, Shape>;
+
+    fn deref(&self) -> &HashMap<TableName, Shape> {
+        &self.0
+    }
+}
+
+impl DerefMut for Shapes {
+    fn deref_mut(&mut self) -> &mut HashMap<TableName, Shape> {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl FromIterator<(TableName, Shape)> for Shapes {
+    fn from_iter<I: IntoIterator<Item = (TableName, Shape)>>(shapes: I) -> Self {
+        Self(Arc::new(shapes.into_iter().collect()))
+    }
+}
 
 /// What the stream does not tell of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,9 +124,11 @@ pub struct Rules {
     rules: Vec<rule::Rule>,
     /// Per table the places of its rules.
     by_table: Vec<Vec<usize>>,
-    uses: Vec<TableUse>,
+    uses: Arc<[TableUse]>,
     /// The columns of `uses` as rows and images share them.
-    named: Vec<Arc<Named>>,
+    named: Arc<[Arc<Named>]>,
+    /// Places of tables whose rows other rules may ask for.
+    asked: BTreeSet<usize>,
     /// Whether logical messages are read.
     context: bool,
     /// Where each table stands in `uses`.

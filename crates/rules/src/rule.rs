@@ -11,7 +11,7 @@ use crate::program::{OUTPUT_BYTES_MAX, Program};
 use crate::scope::Scope;
 use crate::telling::Telling;
 use crate::trouble::{self, Trouble};
-use crate::turn::Turn;
+use crate::turn::Outline;
 
 /// The actions that one rule makes of one row at most.
 pub(crate) const EACH_MAX: usize = 10_000;
@@ -108,11 +108,11 @@ impl Stop {
 
 impl Rule {
     /// Whether the rule is to be run at all; no expression is evaluated for it.
-    pub(crate) fn concerns(&self, turn: &Turn) -> bool {
-        let touched = |place: &usize| turn.changed.get(*place).copied().unwrap_or(true);
-        self.on.contains(&turn.event)
-            && (turn.event != Event::Update
-                || (turn.old_known || !self.needs_old)
+    pub(crate) fn concerns(&self, outline: &Outline) -> bool {
+        let touched = |place: &usize| outline.changed.get(*place).copied().unwrap_or(true);
+        self.on.contains(&outline.event)
+            && (outline.event != Event::Update
+                || (outline.old_known || !self.needs_old)
                     && (self.triggers.is_empty() || self.triggers.iter().any(touched)))
     }
 

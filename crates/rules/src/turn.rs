@@ -8,47 +8,66 @@ use crate::layout::Layout;
 use crate::net::{Before, Net};
 use crate::row::{Cell, RowValue};
 
+/// What decides which rules a net change concerns.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) event: Event,
+    /// For each column that rules name, whether an update changed it.
+    pub(crate) changed: Vec<bool>,
+    pub(crate) old_known: bool,
+}
+
+impl Outline {
+    /// `None` where nothing became of the row.
+    pub(crate) fn of(net: &Net) -> Option<Self> {
+        let (old, old_known) = match &net.before {
+            Before::Absent => (None, true),
+            Before::Known(cells) => (Some(cells), true),
+            Before::Unknown(cells) => (Some(cells), false),
+        };
+        let new = net.after.as_ref().map(|(_, cells)| cells);
+        let (event, changed) = match (old, new) {
+            (None, Some(_)) => (Event::Insert, Vec::new()),
+            (Some(old), Some(new)) => {
+                let columns = net.layout.columns.names.len();
+                let pairs = new.iter().zip(old).take(columns);
+                let changed = pairs.map(|(new, old)| differs(new, old));
+                (Event::Update, changed.collect())
+            }
+            (Some(_), None) => (Event::Delete, Vec::new()),
+            (None, None) => return None,
+        };
+        Some(Self {
+            event,
+            changed,
+            old_known,
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) layout: Arc<Layout>,
-    pub(crate) event: Event,
+    pub(crate) outline: Outline,
     /// The row's key, of a deleted one the last.
     pub(crate) key: Key,
     /// `None` for an inserted row.
     pub(crate) key_before: Option<Key>,
     pub(crate) position: Position,
-    /// For each column that rules name, whether an update changed it.
-    pub(crate) changed: Vec<bool>,
-    pub(crate) old_known: bool,
     pub(crate) new: Arc<RowValue>,
     pub(crate) old: Arc<RowValue>,
 }
 
 impl Turn {
     /// `None` where nothing became of the row.
-    pub(crate) fn of(net: Net) -> Option<Self> {
-        let (old_cells, old_known) = match net.before {
-            Before::Absent => (None, true),
-            Before::Known(cells) => (Some(cells), true),
-            Before::Unknown(cells) => (Some(cells), false),
+    pub(crate) fn of(outline: Outline, net: Net) -> Option<Self> {
+        let old_cells = match net.before {
+            Before::Absent => None,
+            Before::Known(cells) | Before::Unknown(cells) => Some(cells),
         };
         let (key, new_cells) = match net.after {
             Some((key, cells)) => (key, Some(cells)),
             None => (net.key_before.clone()?, None),
-        };
-        let event = match (&old_cells, &new_cells) {
-            (None, Some(_)) => Event::Insert,
-            (Some(_), Some(_)) => Event::Update,
-            (Some(_), None) => Event::Delete,
-            (None, None) => return None,
-        };
-        let changed = match (&old_cells, &new_cells) {
-            (Some(old), Some(new)) => {
-                let columns = net.layout.columns.names.len();
-                let pairs = new.iter().zip(old).take(columns);
-                pairs.map(|(new, old)| differs(new, old)).collect()
-            }
-            _ => Vec::new(),
         };
         let row = |cells: Option<Vec<Cell>>| {
             let columns = Arc::clone(&net.layout.columns);
@@ -58,12 +77,10 @@ impl Turn {
             })
         };
         Some(Self {
-            event,
+            outline,
             key,
             key_before: net.key_before,
             position: net.position,
-            changed,
-            old_known,
             new: row(new_cells),
             old: row(old_cells),
             layout: net.layout,
@@ -74,12 +91,14 @@ impl Turn {
     pub(crate) fn truncation(layout: Arc<Layout>, position: Position) -> Self {
         let row = || Arc::new(RowValue::none(Arc::clone(&layout.columns)));
         Self {
-            event: Event::Truncate,
+            outline: Outline {
+                event: Event::Truncate,
+                changed: Vec::new(),
+                old_known: true,
+            },
             key: Key::new([]),
             key_before: None,
             position,
-            changed: Vec::new(),
-            old_known: true,
             new: row(),
             old: row(),
             layout,
@@ -88,7 +107,7 @@ impl Turn {
 
     /// The names of the columns that an update changed.
     pub(crate) fn changed_names(&self) -> Vec<Arc<str>> {
-        let names = self.layout.columns.names.iter().zip(&self.changed);
+        let names = self.layout.columns.names.iter().zip(&self.outline.changed);
         names
             .filter_map(|(name, changed)| changed.then(|| Arc::clone(name)))
             .collect()
@@ -96,7 +115,7 @@ impl Turn {
 
     /// The row that a group lists.
     pub(crate) fn row(&self) -> &Arc<RowValue> {
-        if self.event == Event::Delete {
+        if self.outline.event == Event::Delete {
             &self.old
         } else {
             &self.new

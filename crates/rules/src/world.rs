@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use activity::{Event, Key, TableName};
+use activity::{Event, Key};
 
 use crate::context::Context;
 use crate::derive::{By, Wanted};
@@ -15,22 +15,23 @@ use crate::image::{Image, Images, Loaded};
 use crate::layout::Named;
 use crate::row::{Cell, Columns, RowValue};
 use crate::turn::Turn;
-use crate::{Shape, TableUse};
+use crate::{Rules, Shape, Shapes, TableUse};
 
 #[derive(Debug)]
 pub(crate) struct World {
-    tables: Vec<OfTable>,
+    uses: Arc<[TableUse]>,
+    named: Arc<[Arc<Named>]>,
+    shapes: Shapes,
     images: Images,
     pub(crate) context: Arc<Context>,
+    /// Of the tables that the part changes, by their places.
+    tables: HashMap<usize, OfTable>,
     missing: Mutex<BTreeSet<Wanted>>,
 }
 
-#[derive(Debug)]
+/// What the part did to one table.
+#[derive(Debug, Default)]
 struct OfTable {
-    name: TableName,
-    shape: Shape,
-    named: Arc<Named>,
-    columns: Arc<Columns>,
     inserted: Vec<Arc<RowValue>>,
     updated: Vec<Arc<RowValue>>,
     deleted: Vec<Arc<RowValue>>,
@@ -41,36 +42,23 @@ struct OfTable {
 }
 
 impl World {
-    pub(crate) fn new(
-        tables: impl Iterator<Item = (TableUse, Arc<Named>, Shape)>,
-        images: Images,
-        context: Context,
-    ) -> Self {
-        let tables = tables.map(|(used, named, shape)| OfTable {
-            columns: Arc::new(columns(&used.table, &named, &shape)),
-            name: used.table,
-            shape,
-            named,
-            inserted: Vec::new(),
-            updated: Vec::new(),
-            deleted: Vec::new(),
-            by_key: HashMap::new(),
-            truncated: false,
-        });
+    pub(crate) fn new(rules: &Rules, shapes: &Shapes, images: &Images, context: Context) -> Self {
         Self {
-            tables: tables.collect(),
-            images,
+            uses: Arc::clone(&rules.uses),
+            named: Arc::clone(&rules.named),
+            shapes: shapes.clone(),
+            images: images.clone(),
             context: Arc::new(context),
+            tables: HashMap::new(),
             missing: Mutex::default(),
         }
     }
 
     /// Takes a net change in, so that other rules find it.
     pub(crate) fn take(&mut self, turn: &Turn) {
-        let Some(table) = self.tables.get_mut(turn.layout.table) else {
-            return;
-        };
-        let (row, rows) = match turn.event {
+        let table = self.tables.entry(turn.layout.table).or_default();
+        let event = turn.outline.event;
+        let (row, rows) = match event {
             Event::Insert => (&turn.new, &mut table.inserted),
             Event::Update => (&turn.new, &mut table.updated),
             Event::Delete => (&turn.old, &mut table.deleted),
@@ -83,7 +71,7 @@ impl World {
         rows.push(Arc::clone(row));
         let keys = turn.key_before.iter().chain([&turn.key]);
         for key in keys {
-            let is_current = turn.event != Event::Delete && *key == turn.key;
+            let is_current = event != Event::Delete && *key == turn.key;
             let entry = table.by_key.entry(key.clone());
             if is_current {
                 entry.insert_entry(Arc::clone(row));
@@ -100,36 +88,35 @@ impl World {
         std::mem::take(&mut missing)
     }
 
-    /// The rows of a table that the transaction inserted, updated or deleted.
+    /// The rows of a table that the transaction inserted, updated or deleted; `None` for another word.
     pub(crate) fn rows(&self, place: usize, method: &str) -> Option<&[Arc<RowValue>]> {
-        let table = self.tables.get(place)?;
-        match method {
-            "inserted" => Some(&table.inserted),
-            "updated" => Some(&table.updated),
-            "deleted" => Some(&table.deleted),
-            _ => None,
-        }
+        let of: fn(&OfTable) -> &[Arc<RowValue>] = match method {
+            "inserted" => |table| &table.inserted,
+            "updated" => |table| &table.updated,
+            "deleted" => |table| &table.deleted,
+            _ => return None,
+        };
+        Some(self.tables.get(&place).map_or(&[], of))
     }
 
+    /// No row; `None` where there is no such table.
     pub(crate) fn nothing(&self, place: usize) -> Option<Arc<RowValue>> {
-        let table = self.tables.get(place)?;
-        Some(Arc::new(RowValue::none(Arc::clone(&table.columns))))
+        Some(Arc::new(RowValue::none(Arc::new(self.columns(place)?))))
     }
 
     pub(crate) fn by_key(&self, place: usize, texts: &[String]) -> Option<Arc<RowValue>> {
-        let table = self.tables.get(place)?;
         let key = Key::new(texts.iter().map(String::as_str));
-        if let Some(row) = table.by_key.get(&key) {
+        let here = self.tables.get(&place);
+        if let Some(row) = here.and_then(|table| table.by_key.get(&key)) {
             return Some(Arc::clone(row));
         }
-        match self.images.get(&table.name, &key) {
-            _ if table.truncated => self.nothing(place),
-            Some(Loaded::Known(image)) => Some(table.of_image(image)),
+        if here.is_some_and(|table| table.truncated) {
+            return self.nothing(place);
+        }
+        match self.images.get(&self.uses.get(place)?.table, &key) {
+            Some(Loaded::Known(image)) => self.of_image(place, image),
             Some(Loaded::Absent) => self.nothing(place),
-            None => {
-                self.want(table, By::Key(key));
-                self.nothing(place)
-            }
+            None => self.want(place, By::Key(key)),
         }
     }
 
@@ -139,37 +126,47 @@ impl World {
         column: &str,
         value: &str,
     ) -> Option<Arc<RowValue>> {
-        let table = self.tables.get(place)?;
         let has_it = |row: &&Arc<RowValue>| matches!(row.cell(column), Some(Cell::Text(text)) if **text == *value);
-        let here = table.inserted.iter().chain(&table.updated);
-        if let Some(row) = here.chain(&table.deleted).find(has_it) {
-            return Some(Arc::clone(row));
+        let here = self.tables.get(&place);
+        if let Some(table) = here {
+            let rows = table.inserted.iter().chain(&table.updated);
+            if let Some(row) = rows.chain(&table.deleted).find(has_it) {
+                return Some(Arc::clone(row));
+            }
+            if table.truncated {
+                return self.nothing(place);
+            }
         }
-        match self.images.find(&table.name, column, value) {
-            _ if table.truncated => self.nothing(place),
+        match self
+            .images
+            .find(&self.uses.get(place)?.table, column, value)
+        {
             // The transaction changed that row, and it does not have the value any more.
-            Some(Some((key, _))) if table.by_key.contains_key(key) => self.nothing(place),
-            Some(Some((_, image))) => Some(table.of_image(image)),
+            Some(Some((key, _))) if here.is_some_and(|table| table.by_key.contains_key(key)) => {
+                self.nothing(place)
+            }
+            Some(Some((_, image))) => self.of_image(place, image),
             Some(None) => self.nothing(place),
             None => {
                 let (column, value) = (column.to_owned(), value.to_owned());
-                self.want(table, By::Column { column, value });
-                self.nothing(place)
+                self.want(place, By::Column { column, value })
             }
         }
     }
 
-    fn want(&self, table: &OfTable, by: By) {
-        let table = table.name.clone();
+    /// Notes what is missing; until it is loaded there is no such row.
+    fn want(&self, place: usize, by: By) -> Option<Arc<RowValue>> {
+        let table = self.uses.get(place)?.table.clone();
         let mut missing = self.missing.lock().expect("no holder panics");
         missing.insert(Wanted { table, by });
+        drop(missing);
+        self.nothing(place)
     }
-}
 
-impl OfTable {
-    fn of_image(&self, image: &Image) -> Arc<RowValue> {
+    fn of_image(&self, place: usize, image: &Image) -> Option<Arc<RowValue>> {
+        let shape = self.shape(place);
         let cell = |name: &Arc<str>| {
-            if !self.shape.types.contains_key(&**name) {
+            if !shape.is_some_and(|shape| shape.types.contains_key(&**name)) {
                 return Cell::Missing;
             }
             match image.get(name) {
@@ -178,16 +175,28 @@ impl OfTable {
                 Some(None) | None => Cell::Null,
             }
         };
-        let cells = self.named.names.iter().map(cell).collect();
-        Arc::new(RowValue::new(Arc::clone(&self.columns), cells))
+        let cells = self.named.get(place)?.names.iter().map(cell).collect();
+        Some(Arc::new(RowValue::new(
+            Arc::new(self.columns(place)?),
+            cells,
+        )))
     }
-}
 
-fn columns(table: &TableName, named: &Named, shape: &Shape) -> Columns {
-    let type_oid = |name: &Arc<str>| shape.types.get(&**name).copied().unwrap_or(0);
-    Columns {
-        table: table.to_string(),
-        names: Arc::clone(&named.names),
-        type_oids: named.names.iter().map(type_oid).collect(),
+    fn shape(&self, place: usize) -> Option<&Shape> {
+        self.shapes.get(&self.uses.get(place)?.table)
+    }
+
+    fn columns(&self, place: usize) -> Option<Columns> {
+        let shape = self.shape(place);
+        let names = &self.named.get(place)?.names;
+        let type_oid = |name: &Arc<str>| {
+            let known = shape.and_then(|shape| shape.types.get(&**name));
+            known.copied().unwrap_or(0)
+        };
+        Some(Columns {
+            table: self.uses.get(place)?.table.to_string(),
+            names: Arc::clone(names),
+            type_oids: names.iter().map(type_oid).collect(),
+        })
     }
 }

@@ -234,7 +234,7 @@ impl Machine {
         let shapes = ["owners", "items"].map(|t| (TableName::new("public", t), shape.clone()));
         Self {
             rules: Rules::compile(&[source]).unwrap_or_else(|errors| panic!("{errors}")),
-            shapes: Shapes::from(shapes),
+            shapes: Shapes::from_iter(shapes),
         }
     }
 
