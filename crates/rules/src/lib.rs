@@ -10,6 +10,7 @@
 mod array;
 mod body;
 mod builtin;
+pub mod cases;
 mod compare;
 mod compile;
 mod context;
