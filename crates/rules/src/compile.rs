@@ -77,7 +77,7 @@ fn version(text: &str) -> Arc<str> {
         .into()
 }
 
-fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
+pub(crate) fn tables(pack: &Pack, placement: Option<&str>) -> BTreeMap<String, TableName> {
     let table = |table: &pack::Table| {
         let schema = table.schema.as_deref().or(placement).unwrap_or("public");
         let name = table.table.as_ref().unwrap_or(&table.alias.text);

@@ -72,6 +72,10 @@ impl<'a> Report<'a> {
         }
     }
 
+    pub(crate) fn origin(&self) -> &'a str {
+        self.origin
+    }
+
     pub(crate) fn add(
         &mut self,
         place: Place<'_>,

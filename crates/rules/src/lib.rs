@@ -11,6 +11,7 @@ mod array;
 mod assemble;
 mod body;
 mod builtin;
+pub mod cases;
 mod compare;
 mod compile;
 mod context;

@@ -87,6 +87,14 @@ pub enum Rules {
         #[arg(long)]
         json: bool,
     },
+    /// Play golden cases: rows in, actions out.
+    Test {
+        /// Files of cases, or packs whose cases lie beside them (shop.toml: shop.cases.toml).
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

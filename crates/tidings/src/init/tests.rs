@@ -14,9 +14,6 @@ fn drafted(facts: &str) -> String {
         text: text.clone(),
         schema: None,
     };
-    if std::env::var_os("X_NO_COMPILE").is_some() {
-        return text;
-    }
     let rules = Rules::compile(&[source]).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let survey = survey(facts);
     for used in rules.tables() {

@@ -2,15 +2,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::Rules;
 use crate::settings::PackReference;
 use crate::{Failure, packs};
 
-pub fn rules(arguments: &Rules) -> Result<(), Failure> {
-    let Rules::Check {
-        packs: references,
-        json,
-    } = arguments;
+pub fn check(references: &[String], json: bool) -> Result<(), Failure> {
     let mut sources = Vec::new();
     for pack in references {
         let reference = PackReference {
@@ -21,7 +16,7 @@ pub fn rules(arguments: &Rules) -> Result<(), Failure> {
     }
     let rules = packs::compile(&sources)?;
     let names: Vec<&str> = rules.rules().map(|rule| rule.name).collect();
-    if *json {
+    if json {
         let tables: Vec<_> = rules
             .tables()
             .map(|used| json!({"table": used.table.to_string(), "columns": used.columns}))
