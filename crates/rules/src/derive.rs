@@ -7,6 +7,7 @@ use activity::{Action, Key, OldRow, Operation, Origin, Part, Position, Source, T
 
 use crate::context::Context;
 use crate::image::{Image, ImageWrite, Images, Loaded};
+use crate::kept::KeptChange;
 use crate::layout::{Layout, Layouts};
 use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::Cell;
@@ -69,6 +70,8 @@ pub struct Fault {
     pub rule: Option<String>,
     /// Names rules, keys and columns, never a row's value.
     pub reason: String,
+    /// What working it out again takes.
+    pub kept: Option<Arc<KeptChange>>,
 }
 
 impl Rules {
@@ -131,16 +134,59 @@ impl Rules {
             unreadable,
             ..Derivation::default()
         };
-        let unfilled: Vec<Fault> = outcome.nets.iter().filter_map(unfilled).collect();
+        let unfilled = outcome.nets.iter().filter_map(|net| self.unfilled(net));
+        let unfilled: Vec<Fault> = unfilled.collect();
         let mut turns = self.truncations(&outcome.truncated, part, &mut layouts);
         turns.extend(outcome.nets.into_iter().filter_map(Turn::of));
         turns.sort_by_key(|turn| turn.position);
         let world = self.world(&turns, shapes, images, context);
+        match self.told(&turns, world, origin, part.is_partial(), &|_| true) {
+            Ok((actions, faults)) => {
+                derivation.actions = actions;
+                derivation.faults = faults;
+            }
+            Err(missing) => {
+                return Derivation {
+                    missing,
+                    ..Derivation::default()
+                };
+            }
+        }
+        // A rule that needed the value has said so already.
+        for fault in unfilled {
+            let known = |other: &Fault| (other.key == fault.key) & (other.table == fault.table);
+            if !derivation.faults.iter().any(known) {
+                derivation.faults.push(fault);
+            }
+        }
+        for unkeyed in outcome.unkeyed {
+            derivation.faults.push(Fault {
+                table: unkeyed.relation.table.clone(),
+                key: None,
+                position: unkeyed.position,
+                rule: None,
+                reason: unkeyed.reason.clone(),
+                kept: Some(Arc::new(unkeyed.kept())),
+            });
+        }
+        derivation
+    }
+
+    /// What the rules that are `wanted` tell of the turns; the error is what lookups miss.
+    pub(crate) fn told(
+        &self,
+        turns: &[Turn],
+        world: World,
+        origin: Origin,
+        partial: bool,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<(Vec<Derived>, Vec<Fault>), BTreeSet<Wanted>> {
         let mut telling = Tellings {
             rules: self,
             origin,
-            partial: part.is_partial(),
+            partial,
             world: Arc::new(world),
+            wanted,
             told: Vec::new(),
             groups: Vec::new(),
             faults: Vec::new(),
@@ -157,31 +203,11 @@ impl Rules {
         } = telling;
         let missing = world.missing();
         if !missing.is_empty() {
-            return Derivation {
-                missing,
-                ..Derivation::default()
-            };
+            return Err(missing);
         }
         told.sort_by_key(|(order, _)| *order);
-        derivation.actions = told.into_iter().flat_map(|(_, derived)| derived).collect();
-        derivation.faults = faults;
-        // A rule that needed the value has said so already.
-        for fault in unfilled {
-            let known = |other: &Fault| (other.key == fault.key) & (other.table == fault.table);
-            if !derivation.faults.iter().any(known) {
-                derivation.faults.push(fault);
-            }
-        }
-        for unkeyed in outcome.unkeyed {
-            derivation.faults.push(Fault {
-                table: unkeyed.relation.table.clone(),
-                key: None,
-                position: unkeyed.position,
-                rule: None,
-                reason: unkeyed.reason,
-            });
-        }
-        derivation
+        let actions = told.into_iter().flat_map(|(_, derived)| derived);
+        Ok((actions.collect(), faults))
     }
 
     /// Images for a group of parts, in which rows can be found by the columns that lookups go by.
@@ -193,6 +219,26 @@ impl Rules {
             }
         }
         images
+    }
+
+    /// The fault of an image that begins without a large value: no rule sees it until it is sent
+    /// again. Told once for each row, since from then on there is an image.
+    fn unfilled(&self, net: &Net) -> Option<Fault> {
+        let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
+            return None;
+        };
+        let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
+        let column = net.layout.columns.names.get(place)?.to_string();
+        let ran = self.of_table(net.layout.table);
+        let ran = ran.map(|(_, rule)| rule.id.clone()).collect();
+        Some(Fault {
+            table: net.layout.name().clone(),
+            key: Some(key.clone()),
+            position: net.position,
+            rule: None,
+            reason: Trouble::Unfilled { column }.to_string(),
+            kept: Some(Arc::new(net.kept(key, cells, ran))),
+        })
     }
 
     fn layouts<'a>(&'a self, shapes: &'a Shapes) -> Layouts<'a> {
@@ -226,7 +272,13 @@ impl Rules {
         turns
     }
 
-    fn world(&self, turns: &[Turn], shapes: &Shapes, images: &Images, context: Context) -> World {
+    pub(crate) fn world(
+        &self,
+        turns: &[Turn],
+        shapes: &Shapes,
+        images: &Images,
+        context: Context,
+    ) -> World {
         let tables = self.uses.iter().zip(&self.named).map(|(used, named)| {
             let shape = shapes.get(&used.table).cloned().unwrap_or_default();
             (used.clone(), Arc::clone(named), shape)
@@ -238,7 +290,7 @@ impl Rules {
         world
     }
 
-    fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
+    pub(crate) fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
         let places = self.by_table.get(place).map_or(&[][..], Vec::as_slice);
         let rules = places.iter();
         rules.filter_map(|place| Some((*place, self.rules.get(*place)?)))
@@ -254,6 +306,7 @@ struct Tellings<'a> {
     origin: Origin,
     partial: bool,
     world: Arc<World>,
+    wanted: &'a dyn Fn(&str) -> bool,
     told: Vec<(Order, Vec<Derived>)>,
     groups: Vec<Group<'a>>,
     faults: Vec<Fault>,
@@ -272,7 +325,10 @@ struct Group<'a> {
 impl<'a> Tellings<'a> {
     fn hear(&mut self, number: usize, turn: &'a Turn) {
         for (place, rule) in self.rules.of_table(turn.layout.table) {
-            if rule.concerns(turn) && (rule.backfill || self.origin != Origin::Backfill) {
+            if (self.wanted)(&rule.id)
+                && rule.concerns(turn)
+                && (rule.backfill || self.origin != Origin::Backfill)
+            {
                 if let Err(stop) = self.tell((number, place), rule, turn) {
                     self.stopped(rule, &[turn], stop);
                 }
@@ -339,34 +395,21 @@ impl<'a> Tellings<'a> {
     }
 
     fn stopped(&mut self, rule: &Rule, turns: &[&Turn], stop: Stop) {
-        let Stop::Fault(reason) = stop else {
-            return;
+        let (reason, whole) = match stop {
+            Stop::Silent => return,
+            Stop::Fault(reason) => (reason, false),
+            Stop::NoColumn(reason) => (reason, true),
         };
+        let context = &self.world.context;
         self.faults.extend(turns.iter().map(|turn| Fault {
             table: turn.layout.name().clone(),
             key: Some(turn.key.clone()),
             position: turn.position,
             rule: Some(rule.id.clone()),
             reason: reason.clone(),
+            kept: turn.keep(whole, context),
         }));
     }
-}
-
-/// The fault of an image that begins without a large value: no rule sees it until it is sent again.
-/// Told once for each row, since from then on there is an image.
-fn unfilled(net: &Net) -> Option<Fault> {
-    let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
-        return None;
-    };
-    let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
-    let column = net.layout.columns.names.get(place)?.to_string();
-    Some(Fault {
-        table: net.layout.name().clone(),
-        key: Some(key.clone()),
-        position: net.position,
-        rule: None,
-        reason: Trouble::Unfilled { column }.to_string(),
-    })
 }
 
 /// The keys that the part touched, each with the image that is its last.

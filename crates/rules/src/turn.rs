@@ -1,9 +1,10 @@
 //! One net change as rules see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use activity::{Event, Key, Position};
 
+use crate::kept::{KeptChange, Sent};
 use crate::layout::Layout;
 use crate::net::{Before, Net};
 use crate::row::{Cell, RowValue};
@@ -22,6 +23,10 @@ pub(crate) struct Turn {
     pub(crate) old_known: bool,
     pub(crate) new: Arc<RowValue>,
     pub(crate) old: Arc<RowValue>,
+    /// The whole rows, where the table lacks a column that rules name.
+    pub(crate) sent: Option<Box<Sent>>,
+    /// What the quarantine keeps of it, once it does: of the columns that rules name, and as a whole.
+    pub(crate) kept: [OnceLock<Arc<KeptChange>>; 2],
 }
 
 impl Turn {
@@ -67,6 +72,8 @@ impl Turn {
             new: row(new_cells),
             old: row(old_cells),
             layout: net.layout,
+            sent: net.sent,
+            kept: Default::default(),
         })
     }
 
@@ -83,6 +90,8 @@ impl Turn {
             new: row(),
             old: row(),
             layout,
+            sent: None,
+            kept: Default::default(),
         }
     }
 

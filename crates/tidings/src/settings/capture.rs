@@ -104,7 +104,9 @@ impl<'de> Deserialize<'de> for PackReference {
 fn run_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let timeout = flexible::duration(deserializer)?;
     if timeout > RUN_TIMEOUT_MAX {
-        return Err(D::Error::custom("must be a duration of at most 168h (7 days)"));
+        return Err(D::Error::custom(
+            "must be a duration of at most 168h (7 days)",
+        ));
     }
     Ok(timeout)
 }
