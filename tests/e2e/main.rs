@@ -15,6 +15,7 @@ mod operation;
 mod packs;
 mod partitions;
 mod publication;
+mod quarantine;
 mod secrecy;
 mod sentences;
 mod settings;
