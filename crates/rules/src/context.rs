@@ -42,6 +42,14 @@ impl Context {
         (context, unreadable)
     }
 
+    pub(crate) fn new(fields: Map<String, Json>) -> Self {
+        Self { fields }
+    }
+
+    pub(crate) fn fields(&self) -> &Map<String, Json> {
+        &self.fields
+    }
+
     /// A field as text; `None` where it is not there or is nothing.
     pub(crate) fn text(&self, field: &str) -> Option<String> {
         let value = from_json(self.fields.get(field)?.clone());

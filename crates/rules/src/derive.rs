@@ -7,6 +7,7 @@ use activity::{Action, Key, OldRow, Operation, Origin, Part, Position, Source, T
 
 use crate::context::Context;
 use crate::image::{Image, ImageWrite, Images, Loaded};
+use crate::kept::KeptChange;
 use crate::layout::{Layout, Layouts};
 use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::Cell;
@@ -69,6 +70,8 @@ pub struct Fault {
     pub rule: Option<String>,
     /// Names rules, keys and columns, never a row's value.
     pub reason: String,
+    /// What working it out again takes.
+    pub kept: Option<Arc<KeptChange>>,
 }
 
 impl Rules {
@@ -131,28 +134,24 @@ impl Rules {
             unreadable,
             ..Derivation::default()
         };
-        let unfilled: Vec<Fault> = outcome.nets.iter().filter_map(unfilled).collect();
+        let unfilled = outcome.nets.iter().filter_map(|net| self.unfilled(net));
+        let unfilled: Vec<Fault> = unfilled.collect();
         let mut turns = self.truncations(&outcome.truncated, part, &mut layouts);
         turns.extend(outcome.nets.into_iter().filter_map(|net| self.turn(net)));
         turns.sort_by_key(|turn| turn.position);
-        let mut world = World::new(self, shapes, images, context);
-        for turn in &turns {
-            if self.asked.contains(&turn.layout.table) {
-                world.take(turn);
+        let world = self.world(&turns, shapes, images, context);
+        match self.told(&turns, world, origin, part.is_partial(), &|_| true) {
+            Ok((actions, faults)) => {
+                derivation.actions = actions;
+                derivation.faults = faults;
+            }
+            Err(missing) => {
+                return Derivation {
+                    missing,
+                    ..Derivation::default()
+                };
             }
         }
-        let world = Arc::new(world);
-        let tellings = Tellings::new(self, origin, part.is_partial(), &world);
-        let (actions, faults) = tellings.of(&turns);
-        let missing = world.missing();
-        if !missing.is_empty() {
-            return Derivation {
-                missing,
-                ..Derivation::default()
-            };
-        }
-        derivation.actions = actions;
-        derivation.faults = faults;
         // A rule that needed the value has said so already.
         for fault in unfilled {
             let known = |other: &Fault| (other.key == fault.key) & (other.table == fault.table);
@@ -166,10 +165,30 @@ impl Rules {
                 key: None,
                 position: unkeyed.position,
                 rule: None,
-                reason: unkeyed.reason,
+                reason: unkeyed.reason.clone(),
+                kept: Some(Arc::new(unkeyed.kept())),
             });
         }
         derivation
+    }
+
+    /// What the rules that are `wanted` tell of the turns; the error is what lookups miss.
+    pub(crate) fn told(
+        &self,
+        turns: &[Turn],
+        world: World,
+        origin: Origin,
+        partial: bool,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<(Vec<Derived>, Vec<Fault>), BTreeSet<Wanted>> {
+        let world = Arc::new(world);
+        let tellings = Tellings::new(self, origin, partial, &world, wanted);
+        let (actions, faults) = tellings.of(turns);
+        let missing = world.missing();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        Ok((actions, faults))
     }
 
     /// Images for a group of parts, in which rows can be found by the columns that lookups go by.
@@ -181,6 +200,26 @@ impl Rules {
             }
         }
         images
+    }
+
+    /// The fault of an image that begins without a large value: no rule sees it until it is sent
+    /// again. Told once for each row, since from then on there is an image.
+    fn unfilled(&self, net: &Net) -> Option<Fault> {
+        let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
+            return None;
+        };
+        let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
+        let column = net.layout.columns.names.get(place)?.to_string();
+        let ran = self.of_table(net.layout.table);
+        let ran = ran.map(|(_, rule)| rule.id.clone()).collect();
+        Some(Fault {
+            table: net.layout.name().clone(),
+            key: Some(key.clone()),
+            position: net.position,
+            rule: None,
+            reason: Trouble::Unfilled { column }.to_string(),
+            kept: Some(Arc::new(net.kept(key, cells, ran))),
+        })
     }
 
     fn layouts<'a>(&'a self, shapes: &'a Shapes) -> Layouts<'a> {
@@ -226,28 +265,27 @@ impl Rules {
             .flatten()
     }
 
+    pub(crate) fn world(
+        &self,
+        turns: &[Turn],
+        shapes: &Shapes,
+        images: &Images,
+        context: Context,
+    ) -> World {
+        let mut world = World::new(self, shapes, images, context);
+        for turn in turns {
+            if self.asked.contains(&turn.layout.table) {
+                world.take(turn);
+            }
+        }
+        world
+    }
+
     pub(crate) fn of_table(&self, place: usize) -> impl Iterator<Item = (usize, &Rule)> {
         let places = self.by_table.get(place).map_or(&[][..], Vec::as_slice);
         let rules = places.iter();
         rules.filter_map(|place| Some((*place, self.rules.get(*place)?)))
     }
-}
-
-/// The fault of an image that begins without a large value: no rule sees it until it is sent again.
-/// Told once for each row, since from then on there is an image.
-fn unfilled(net: &Net) -> Option<Fault> {
-    let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
-        return None;
-    };
-    let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
-    let column = net.layout.columns.names.get(place)?.to_string();
-    Some(Fault {
-        table: net.layout.name().clone(),
-        key: Some(key.clone()),
-        position: net.position,
-        rule: None,
-        reason: Trouble::Unfilled { column }.to_string(),
-    })
 }
 
 /// The keys that the part touched, each with the image that is its last.

@@ -22,6 +22,29 @@ impl Image {
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(AsRef::as_ref)
     }
+
+    pub fn into_columns(self) -> impl Iterator<Item = (Arc<str>, Option<ByteString>)> {
+        self.0.into_iter()
+    }
+
+    /// The same, with the columns that were renamed under the names that they have now too: `names`
+    /// has for each column those that it had before.
+    pub fn renamed(self, names: &BTreeMap<String, Vec<String>>) -> Self {
+        let unknown = names.iter().filter(|(now, _)| self.get(now).is_none());
+        let found: Self = unknown
+            .filter_map(|(now, before)| {
+                let value = before.iter().find_map(|name| self.get(name))?;
+                Some((Arc::from(now.as_str()), value.cloned()))
+            })
+            .collect();
+        self.under(found)
+    }
+
+    /// This one, with what `over` knows in place of its own.
+    pub fn under(mut self, over: Self) -> Self {
+        self.0.extend(over.0);
+        self
+    }
 }
 
 impl FromIterator<(Arc<str>, Option<ByteString>)> for Image {

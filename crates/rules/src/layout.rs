@@ -1,9 +1,9 @@
 //! Where a relation holds the columns that rules name, and its key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use activity::{Key, OldRow, Relation, Row, TableName, Value};
+use activity::{Key, OldRow, Relation, ReplicaIdentity, Row, TableName, Value};
 
 use crate::image::Image;
 use crate::net::text;
@@ -60,7 +60,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn new(table: usize, named: &Arc<Named>, relation: &Arc<Relation>, shapes: &Shapes) -> Self {
+    pub(crate) fn new(
+        table: usize,
+        named: &Arc<Named>,
+        relation: &Arc<Relation>,
+        shapes: &Shapes,
+    ) -> Self {
         let names = &named.names;
         let shape = shapes.get(&relation.table);
         let positions: Vec<_> = names.iter().map(|name| relation.position(name)).collect();
@@ -91,6 +96,20 @@ impl Layout {
 
     pub(crate) fn name(&self) -> &TableName {
         &self.relation.table
+    }
+
+    /// Whether the relation lacks a column that rules name.
+    pub(crate) fn lacks_columns(&self) -> bool {
+        self.positions.iter().any(Option::is_none)
+    }
+
+    /// The types of the columns that rules name and the relation has.
+    pub(crate) fn types(&self) -> BTreeMap<Arc<str>, u32> {
+        let columns = self.columns.names.iter().zip(&self.columns.type_oids);
+        let present = columns.zip(&self.positions).filter(|(_, at)| at.is_some());
+        present
+            .map(|((name, type_oid), _)| (Arc::clone(name), *type_oid))
+            .collect()
     }
 
     fn key_columns(&self) -> Result<&[usize], String> {
@@ -228,8 +247,9 @@ fn key_positions(relation: &Relation, shape: Option<&Shape>) -> Result<Vec<usize
     let Some(Shape { key, .. }) = shape else {
         return Err("the table has no primary key".to_owned());
     };
+    let renamed = renamed_key_column(relation, key);
     let position = |column: &String| {
-        let position = relation.position(column);
+        let position = relation.position(column).or(renamed);
         position.ok_or_else(|| format!("key column {column:?} is not in the stream"))
     };
     let positions: Result<Vec<_>, _> = key.iter().map(position).collect();
@@ -237,6 +257,20 @@ fn key_positions(relation: &Relation, shape: Option<&Shape>) -> Result<Vec<usize
         Ok(positions) if positions.is_empty() => Err("the table has no primary key".to_owned()),
         positions => positions,
     }
+}
+
+/// Where the key has one column that the relation lacks, and the relation tells rows apart by one
+/// column that the key lacks: it was renamed, before this row or after it.
+fn renamed_key_column(relation: &Relation, key: &[String]) -> Option<usize> {
+    if relation.identity != ReplicaIdentity::Default {
+        return None;
+    }
+    let mut lacked = key.iter().filter(|c| relation.position(c).is_none());
+    lacked.next()?;
+    let columns = relation.columns.iter().enumerate();
+    let mut identifying = columns.filter(|(_, c)| c.key && !key.contains(&c.name));
+    let (place, _) = identifying.next()?;
+    (lacked.next().is_none() && identifying.next().is_none()).then_some(place)
 }
 
 /// The layouts of one part: relations can change between its rows.

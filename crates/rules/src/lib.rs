@@ -23,12 +23,14 @@ mod filters;
 mod functions;
 mod hint;
 mod image;
+mod kept;
 mod layout;
 mod net;
 mod nullable;
 mod pack;
 mod program;
 mod read;
+mod rederive;
 mod references;
 mod row;
 mod rule;
@@ -56,6 +58,7 @@ pub use builtin::builtin;
 pub use derive::{By, Derivation, Derived, Fault, Wanted};
 pub use error::{Errors, Problem};
 pub use image::{Image, ImageWrite, Images, Loaded};
+pub use kept::KeptChange;
 
 /// The text of a pack, as it is stored with a half-done transaction: that one is finished under
 /// its own packs.

@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use activity::{Change, Key, OldRow, Operation, Position, Relation, Row, Value};
+use activity::{Change, Event, Key, OldRow, Operation, Position, Relation, Row, Value};
 
 use crate::image::{Image, Images, Loaded};
+use crate::kept::Sent;
 use crate::layout::{Layout, Layouts};
 use crate::row::Cell;
 
@@ -25,6 +26,8 @@ pub(crate) struct Net {
     pub(crate) key_before: Option<Key>,
     /// `None` for a deleted row.
     pub(crate) after: Option<(Key, Vec<Cell>)>,
+    /// The whole rows, where the table lacks a column that rules name.
+    pub(crate) sent: Option<Box<Sent>>,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Unkeyed {
     pub(crate) relation: Arc<Relation>,
     pub(crate) position: Position,
     pub(crate) reason: String,
+    pub(crate) event: Event,
+    pub(crate) sent: Box<Sent>,
 }
 
 pub(crate) struct Nets<'a, 'l> {
@@ -112,10 +117,18 @@ impl<'a, 'l> Nets<'a, 'l> {
             Operation::Truncate { .. } | Operation::Message { .. } => Ok(()),
         };
         if let Err(reason) = taken {
+            let (event, new, old) = match &change.operation {
+                Operation::Insert { new } => (Event::Insert, Some(new), None),
+                Operation::Update { old, new } => (Event::Update, Some(new), old.as_ref()),
+                Operation::Delete { old } => (Event::Delete, None, Some(old)),
+                Operation::Truncate { .. } | Operation::Message { .. } => return,
+            };
             self.unkeyed.push(Unkeyed {
                 relation: Arc::clone(relation),
                 position: change.position,
                 reason,
+                event,
+                sent: Box::new(Sent::of(new, old)),
             });
         }
     }
@@ -154,17 +167,20 @@ impl<'a, 'l> Nets<'a, 'l> {
             layout.mark(&mut cells, net.before.cells());
             net.layout = Arc::clone(layout);
             net.after = Some((key.clone(), cells));
+            net.keep(new);
             return Ok(());
         }
         layout.mark(&mut cells, None);
         let after = Some((key.clone(), cells));
-        let net = Net {
+        let mut net = Net {
             layout: Arc::clone(layout),
             position,
             before: Before::Absent,
             key_before: None,
             after,
+            sent: None,
         };
+        net.keep(new);
         self.push(key, net);
         Ok(())
     }
@@ -193,6 +209,7 @@ impl<'a, 'l> Nets<'a, 'l> {
                 before,
                 key_before: Some(old_key.clone()),
                 after: None,
+                sent: self.sent(layout, &old_key, old),
             };
             self.push(old_key.clone(), net);
         }
@@ -213,6 +230,7 @@ impl<'a, 'l> Nets<'a, 'l> {
         layout.mark(&mut cells, current);
         net.layout = Arc::clone(layout);
         net.after = Some((key.clone(), cells));
+        net.keep(new);
         if key != old_key {
             self.rows.remove(&(layout.table, old_key));
             self.rows.insert((layout.table, key), at);
@@ -243,6 +261,7 @@ impl<'a, 'l> Nets<'a, 'l> {
                 before,
                 key_before: Some(key.clone()),
                 after: None,
+                sent: self.sent(layout, &key, Some(old)),
             };
             self.push(key, net);
             return Ok(());
@@ -263,6 +282,22 @@ impl<'a, 'l> Nets<'a, 'l> {
             }
         }
         Ok(())
+    }
+
+    /// The whole row from before the part, where it is to be kept.
+    fn sent(&self, layout: &Layout, key: &Key, old: Option<&OldRow>) -> Option<Box<Sent>> {
+        if !layout.lacks_columns() {
+            return None;
+        }
+        let image = match self.images.get(layout.name(), key) {
+            Some(Loaded::Known(image)) if !self.truncated.contains_key(&layout.table) => {
+                Some(image)
+            }
+            _ => None,
+        };
+        let mut sent = Sent::default();
+        sent.before(image, old);
+        Some(Box::new(sent))
     }
 
     /// The row from before the part: the old tuple where all of it was sent, else the image.
@@ -289,7 +324,7 @@ impl<'a, 'l> Nets<'a, 'l> {
 
 impl Before {
     /// What is known of the row.
-    fn cells(&self) -> Option<&[Cell]> {
+    pub(crate) fn cells(&self) -> Option<&[Cell]> {
         match self {
             Self::Absent => None,
             Self::Known(cells) | Self::Unknown(cells) => Some(cells),
@@ -306,6 +341,13 @@ pub(crate) fn text(value: &Value) -> Option<&bytestring::ByteString> {
 }
 
 impl Net {
+    /// Keeps the row as it was sent, where the table lacks a column that rules name.
+    fn keep(&mut self, new: &Row) {
+        if self.layout.lacks_columns() {
+            self.sent.get_or_insert_default().after(Some(new));
+        }
+    }
+
     /// Where the row's image stands afterwards.
     pub(crate) fn image(&self) -> Option<(&Key, Image)> {
         let (key, cells) = self.after.as_ref()?;

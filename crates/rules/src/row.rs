@@ -82,6 +82,11 @@ impl RowValue {
         self.value(self.place(column)?)
     }
 
+    /// Those of the columns, then the marks.
+    pub(crate) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
     fn place(&self, column: &str) -> Option<usize> {
         self.columns
             .names

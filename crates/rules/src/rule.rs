@@ -91,12 +91,15 @@ pub(crate) enum Stop {
     Silent,
     /// Without any value of the row.
     Fault(String),
+    /// The same, of a column that the table does not have.
+    NoColumn(String),
 }
 
 impl Stop {
     pub(crate) fn of(key: &str, error: &Error) -> Self {
         match trouble::find(error) {
             Some(Trouble::OldUnknown { .. }) => Self::Silent,
+            Some(trouble @ Trouble::NoColumn { .. }) => Self::NoColumn(format!("{key}: {trouble}")),
             _ => Self::fault(key, trouble::describe(error)),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Tellings<'a> {
     origin: Origin,
     partial: bool,
     world: Arc<World>,
+    /// Which rules, by their names with their packs.
+    wanted: &'a dyn Fn(&str) -> bool,
     told: Vec<(Order, Vec<Derived>)>,
     groups: Vec<Group<'a>>,
     /// Where a group stands, by its rule's place and what its rows have in common.
@@ -37,12 +39,19 @@ struct Group<'a> {
 }
 
 impl<'a> Tellings<'a> {
-    pub(crate) fn new(rules: &'a Rules, origin: Origin, partial: bool, world: &Arc<World>) -> Self {
+    pub(crate) fn new(
+        rules: &'a Rules,
+        origin: Origin,
+        partial: bool,
+        world: &Arc<World>,
+        wanted: &'a dyn Fn(&str) -> bool,
+    ) -> Self {
         Self {
             rules,
             origin,
             partial,
             world: Arc::clone(world),
+            wanted,
             told: Vec::new(),
             groups: Vec::new(),
             known_groups: HashMap::new(),
@@ -63,7 +72,10 @@ impl<'a> Tellings<'a> {
 
     fn hear(&mut self, number: usize, turn: &'a Turn) {
         for (place, rule) in self.rules.of_table(turn.layout.table) {
-            if rule.concerns(&turn.outline) && (rule.backfill || self.origin != Origin::Backfill) {
+            if (self.wanted)(&rule.id)
+                && rule.concerns(&turn.outline)
+                && (rule.backfill || self.origin != Origin::Backfill)
+            {
                 if let Err(stop) = self.tell((number, place), rule, turn) {
                     self.stopped(rule, &[turn], stop);
                 }
@@ -131,15 +143,19 @@ impl<'a> Tellings<'a> {
     }
 
     fn stopped(&mut self, rule: &Rule, turns: &[&Turn], stop: Stop) {
-        let Stop::Fault(reason) = stop else {
-            return;
+        let (reason, whole) = match stop {
+            Stop::Silent => return,
+            Stop::Fault(reason) => (reason, false),
+            Stop::NoColumn(reason) => (reason, true),
         };
+        let context = &self.world.context;
         self.faults.extend(turns.iter().map(|turn| Fault {
             table: turn.layout.name().clone(),
             key: Some(turn.key.clone()),
             position: turn.position,
             rule: Some(rule.id.clone()),
             reason: reason.clone(),
+            kept: turn.keep(whole, context),
         }));
     }
 }

@@ -1,9 +1,10 @@
 //! One net change as rules see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use activity::{Event, Key, Position};
 
+use crate::kept::{KeptChange, Sent};
 use crate::layout::Layout;
 use crate::net::{Before, Net};
 use crate::row::{Cell, RowValue};
@@ -56,6 +57,10 @@ pub(crate) struct Turn {
     pub(crate) position: Position,
     pub(crate) new: Arc<RowValue>,
     pub(crate) old: Arc<RowValue>,
+    /// The whole rows, where the table lacks a column that rules name.
+    pub(crate) sent: Option<Box<Sent>>,
+    /// What the quarantine keeps of it, once it does: of the columns that rules name, and as a whole.
+    pub(crate) kept: [OnceLock<Arc<KeptChange>>; 2],
 }
 
 impl Turn {
@@ -84,6 +89,8 @@ impl Turn {
             new: row(new_cells),
             old: row(old_cells),
             layout: net.layout,
+            sent: net.sent,
+            kept: Default::default(),
         })
     }
 
@@ -102,6 +109,8 @@ impl Turn {
             new: row(),
             old: row(),
             layout,
+            sent: None,
+            kept: Default::default(),
         }
     }
 

@@ -7,18 +7,22 @@ mod columns;
 mod quarantine;
 mod statements;
 
-use activity::{Action, ActionId, Lsn, Origin, Position, Seq, Source, TableName};
+use std::sync::Arc;
+
+use activity::{Action, ActionId, Event, Lsn, Origin, Position, Seq, Source, TableName};
 use jiff::Timestamp;
 use postgres_types::PgLsn;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use self::columns::{Columns, ImageColumns};
-use self::quarantine::{Quarantined, quarantine};
+use self::quarantine::{Quarantined, quarantine, settle};
 use self::statements::Statements;
 use crate::actions_table::ActionsTable;
-use crate::images::{ImageChange, ImageTables};
+use crate::images::{ImageChange, ImageTables, RowJson};
+use crate::log::LoggedAction;
 use crate::progress::Half;
+use crate::quarantine::Outcome;
 use crate::{Error, Remedy, Session, images, quote_identifier};
 
 /// An action with its identity and time, ready for the log.
@@ -41,9 +45,44 @@ pub struct NewFault {
     pub table: TableName,
     pub key: Option<activity::Key>,
     pub commit_lsn: Lsn,
+    pub committed_at: Timestamp,
+    /// The 64-bit id of the transaction.
+    pub xid: u64,
     pub position: Position,
     /// Holds no value of the row.
     pub reason: String,
+    pub kept: Option<Arc<Kept>>,
+}
+
+/// What working a change out again takes.
+#[derive(Clone)]
+pub struct Kept {
+    pub event: Event,
+    pub key_before: Option<activity::Key>,
+    pub old: Option<RowJson>,
+    /// Whether more of the old row was known than its key.
+    pub old_known: bool,
+    pub new: Option<RowJson>,
+    /// A JSON object: the OIDs of the columns' types by name.
+    pub types: String,
+    /// Rules that have worked it out already.
+    pub ran: Vec<String>,
+    /// A JSON object: what the transaction said of itself.
+    pub context: Option<String>,
+}
+
+/// Prints no value of the row.
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept({})", self.event.as_str())
+    }
+}
+
+/// A row of the quarantine that was tried again.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    pub id: i64,
+    pub outcome: Outcome,
 }
 
 /// Everything that one commit group writes.
@@ -55,6 +94,7 @@ pub struct Batch {
     pub images: Vec<ImageChange>,
     /// Each table once, however often it was truncated.
     pub truncated: Vec<TableName>,
+    pub retried: Vec<Retried>,
 }
 
 impl Batch {
@@ -63,6 +103,7 @@ impl Batch {
             && self.faults.is_empty()
             && self.images.is_empty()
             && self.truncated.is_empty()
+            && self.retried.is_empty()
     }
 }
 
@@ -130,6 +171,36 @@ pub async fn commit_around_faults(
     write.around_faults(&transaction).await?;
     transaction.commit().await?;
     committed(session, into.images, batch).await
+}
+
+/// Writes the row of a logged action that `project_actions` refused before, and settles what the batch
+/// says of the quarantine. Not cancel safe, like [`commit`]; an error of remedy
+/// [`Remedy::RowAtFault`] says that it is refused again.
+pub async fn rewrite(
+    session: &mut Session,
+    into: &mut Into<'_>,
+    action: &LoggedAction,
+    batch: &Batch,
+) -> Result<Lsn, Error> {
+    let statements = Statements::prepare(session, into.table).await?;
+    let schema = quote_identifier(session.schema());
+    let write = Write::new(&statements, &schema, into, batch);
+    let transaction = session.transaction().await?;
+    let written = async {
+        write.progress(&transaction).await?;
+        settle(&transaction, &batch.retried).await?;
+        write.enter_triggers_path(&transaction).await?;
+        Columns::of_logged(action)
+            .insert_project_actions(&transaction, &statements)
+            .await?;
+        write.leave_triggers_path(&transaction).await
+    };
+    if let Err(error) = written.await {
+        transaction.rollback().await.ok();
+        return Err(explained(session, into.table, error).await?);
+    }
+    transaction.commit().await?;
+    gate(session).await
 }
 
 /// A missing privilege is of the whole table: its error says what to grant.
@@ -216,6 +287,7 @@ impl<'a> Write<'a> {
             self.faults(transaction),
         );
         first_cause([log, actions, images, faults])?;
+        settle(transaction, &self.batch.retried).await?;
         if self.triggers_path.is_some() {
             self.enter_triggers_path(transaction).await?;
             columns
@@ -253,6 +325,7 @@ impl<'a> Write<'a> {
             .await?;
         self.images(transaction).await?;
         self.faults(transaction).await?;
+        settle(transaction, &batch.retried).await?;
         // A deferred constraint would refuse the row at COMMIT, when no row can be told from another.
         transaction
             .batch_execute("set constraints all immediate")

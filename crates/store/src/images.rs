@@ -4,11 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use activity::{Key, TableName};
 
+use crate::attributes::FormerNames;
 use crate::{Error, Session, quote_identifier, quote_literal};
 
 /// The numbers and generations of the tables that have images.
 #[derive(Debug, Default)]
-pub struct ImageTables(pub(crate) HashMap<TableName, ImageTable>);
+pub struct ImageTables(
+    pub(crate) HashMap<TableName, ImageTable>,
+    /// Of tables that have renamed columns.
+    pub(crate) HashMap<TableName, FormerNames>,
+);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageTable {
@@ -75,7 +80,7 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
             },
         )
     });
-    Ok(ImageTables(known.collect()))
+    Ok(ImageTables(known.collect(), HashMap::new()))
 }
 
 /// Reads the images of `keys`; keys that have none are left out of the answer.

@@ -5,6 +5,7 @@
 //! statements name those tables plainly, and the worker's tables always with their schema.
 
 pub mod actions_table;
+pub mod attributes;
 pub mod catalog;
 pub mod commit;
 pub mod delivery;
@@ -15,6 +16,7 @@ pub mod log;
 mod migrate;
 pub mod partitions;
 pub mod progress;
+pub mod quarantine;
 pub mod rows;
 mod session;
 pub mod setup;

@@ -29,6 +29,9 @@ pub enum Command {
     /// Work with webhook endpoints.
     #[command(subcommand)]
     Endpoints(Endpoints),
+    /// See, retry or discard changes that no action was made of, and rows that were refused.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Show it working, on a Postgres, a worker and a receiver of its own.
     #[cfg(feature = "demo")]
     Demo(Demo),
@@ -129,6 +132,45 @@ pub struct AddEndpoint {
     pub statuses: Vec<String>,
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one change with the values that were kept of it.
+    Show {
+        id: i64,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Work changes out again under the rules in force, in order, and write refused rows again; waits
+    /// for the outcome. All of them, unless some are named.
+    Retry {
+        #[command(flatten)]
+        which: Quarantined,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give changes up, with the values that were kept of them.
+    Discard {
+        #[command(flatten)]
+        which: Quarantined,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Quarantined {
+    /// Numbers as `quarantine list` shows them.
+    pub ids: Vec<i64>,
+    /// All of one rule.
+    #[arg(long, conflicts_with = "ids")]
+    pub rule: Option<String>,
+    /// All.
+    #[arg(long, conflicts_with_all = ["ids", "rule"])]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -38,7 +38,7 @@ impl<'a> Stage<'a> {
         let mut stage = Self {
             rules,
             relations: HashMap::new(),
-            shapes: Shapes::new(),
+            shapes: Shapes::default(),
         };
         for table in &suite.tables {
             if !aliases.contains_key(&table.alias) {

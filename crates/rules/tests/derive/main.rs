@@ -8,5 +8,6 @@ mod lookups;
 mod net;
 mod packs;
 mod reference;
+mod retry;
 mod transactions;
 mod worker;

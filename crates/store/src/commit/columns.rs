@@ -1,6 +1,6 @@
 //! A batch turned on its side: one array a column, for unnest.
 
-use activity::Seq;
+use activity::{Action, ActionId, Seq};
 use postgres_types::{PgLsn, ToSql};
 use serde_json::Value;
 use tokio_postgres::Transaction;
@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 use super::NewAction;
 use super::statements::Statements;
 use crate::Error;
+use crate::log::LoggedAction;
 
 #[derive(Default)]
 pub(super) struct ImageColumns<'a> {
@@ -48,22 +49,32 @@ impl<'a> Columns<'a> {
             ..
         } in actions
         {
-            columns.ids.push(id.as_str());
-            columns.projects.push(action.project_id.as_deref());
-            columns.users.push(action.user_id.as_deref());
-            columns.requests.push(action.request_id.as_deref());
-            columns.types.push(&action.action_type);
-            columns.details.push(action.action_details.as_deref());
-            columns.statuses.push(action.status.as_deref());
-            columns.environments.push(action.environment.as_deref());
-            columns
-                .references
-                .push(action.reference_ids.as_ref().map(ToString::to_string));
-            columns.costs.push(action.cost_usd.as_deref());
             let committed = committed_at.as_microsecond().div_euclid(1_000_000);
-            columns.created.push(action.created_at.unwrap_or(committed));
+            columns.push(id, action, action.created_at.unwrap_or(committed));
         }
         columns
+    }
+
+    /// For `project_actions` alone: it is in the log.
+    pub(super) fn of_logged(logged: &'a LoggedAction) -> Self {
+        let mut columns = Self::default();
+        columns.push(&logged.id, &logged.action, logged.created_at);
+        columns
+    }
+
+    fn push(&mut self, id: &'a ActionId, action: &'a Action, created_at: i64) {
+        self.ids.push(id.as_str());
+        self.projects.push(action.project_id.as_deref());
+        self.users.push(action.user_id.as_deref());
+        self.requests.push(action.request_id.as_deref());
+        self.types.push(&action.action_type);
+        self.details.push(action.action_details.as_deref());
+        self.statuses.push(action.status.as_deref());
+        self.environments.push(action.environment.as_deref());
+        self.references
+            .push(action.reference_ids.as_ref().map(ToString::to_string));
+        self.costs.push(action.cost_usd.as_deref());
+        self.created.push(created_at);
     }
 
     pub(super) async fn insert_log(
@@ -141,7 +152,7 @@ impl<'a> Columns<'a> {
         transaction: &Transaction<'_>,
         statements: &Statements,
     ) -> Result<(), Error> {
-        if self.actions.is_empty() {
+        if self.ids.is_empty() {
             return Ok(());
         }
         let parameters: [&(dyn ToSql + Sync); 11] = [

@@ -8,6 +8,8 @@ use serde_json::Value;
 use store::commit::{Batch, NewAction, NewFault};
 use store::images::ImageChange;
 
+use super::kept::Keeping;
+
 /// Gathers what the parts of one commit group come to.
 #[derive(Default)]
 pub struct Gathered {
@@ -73,13 +75,17 @@ impl Deriver<'_> {
                 xid,
             });
         }
+        let mut keeping = Keeping::default();
         into.faults.extend(faults.into_iter().map(|fault| NewFault {
             rule: fault.rule,
             table: fault.table,
             key: fault.key,
             commit_lsn: part.begin.commit_lsn,
+            committed_at: part.begin.commit_time,
+            xid,
             position: fault.position,
             reason: fault.reason,
+            kept: fault.kept.map(|change| keeping.of(&change)),
         }));
         for table in truncated {
             images.truncate(&table);
@@ -122,12 +128,13 @@ impl Gathered {
             faults: self.faults,
             images,
             truncated: self.truncated,
+            retried: Vec::new(),
         }
     }
 }
 
 /// Postgres stores no NUL character; `json` and bytes outside the database may hold one.
-fn storable(mut action: Action) -> Action {
+pub(super) fn storable(mut action: Action) -> Action {
     let texts = [
         &mut action.project_id,
         &mut action.user_id,

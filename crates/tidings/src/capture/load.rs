@@ -17,7 +17,7 @@ pub async fn rows(
     into: &mut Images,
 ) -> Result<(), Fault> {
     for (table, key, row) in images::load(session, tables, keys).await? {
-        let image = parse(&table, &key, &row)?;
+        let image = parse(tables, &table, &key, &row)?;
         into.load(table, key, Loaded::Known(image));
     }
     for (table, key) in keys {
@@ -51,7 +51,10 @@ pub async fn wanted(
         for value in &values {
             let found = found.iter().find(|found| found.value == *value);
             let image = match found {
-                Some(found) => Some((found.key.clone(), parse(&table, &found.key, &found.row)?)),
+                Some(found) => Some((
+                    found.key.clone(),
+                    parse(tables, &table, &found.key, &found.row)?,
+                )),
                 None => None,
             };
             into.load_unique(&table, &column, value, image);
@@ -60,7 +63,12 @@ pub async fn wanted(
     Ok(())
 }
 
-fn parse(table: &TableName, key: &Key, row: &str) -> Result<Image, Fault> {
-    serde_json::from_str(row)
-        .map_err(|error| Fault::Operator(format!("image {key} of table {table}: {error}")))
+/// A stored image, its columns under the names that they have now.
+fn parse(tables: &ImageTables, table: &TableName, key: &Key, row: &str) -> Result<Image, Fault> {
+    let image: Image = serde_json::from_str(row)
+        .map_err(|error| Fault::Operator(format!("image {key} of table {table}: {error}")))?;
+    Ok(match tables.former_names(table) {
+        Some(names) => image.renamed(names),
+        None => image,
+    })
 }

@@ -9,8 +9,10 @@ mod derive;
 mod fault;
 mod group;
 mod guard;
+mod kept;
 mod lineage;
 mod load;
+mod retry;
 mod session;
 mod writer;
 

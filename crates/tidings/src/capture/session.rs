@@ -25,6 +25,10 @@ const PART_CHANGES_MAX: usize = 2048;
 const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the catalog is compared with what rules need.
 const GUARD_PERIOD: Duration = Duration::from_secs(2);
+/// How often the quarantine is asked whether something is to be tried again.
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
+/// The same while there is something, so that the stream has its turns too.
+const RETRY_SPACING: Duration = Duration::from_millis(20);
 /// How long the database may take to answer before it counts as lost.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// The same for all the work of one group. Its commit has its own, shorter patience; only finding
@@ -131,6 +135,8 @@ async fn write<'a>(
 ) -> Result<Option<Writer<'a>>, Fault> {
     let mut guard = tokio::time::interval(GUARD_PERIOD);
     guard.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut retry = tokio::time::interval(RETRY_PERIOD);
+    retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut next = Group::default();
     let mut open = true;
     loop {
@@ -140,6 +146,12 @@ async fn write<'a>(
             () = writer.lost() => return Err(Fault::Passing("the writer's connection is lost".to_owned())),
             _ = guard.tick() => {
                 in_time(ANSWER_MAX, writer.check()).await?;
+                continue;
+            }
+            _ = retry.tick() => {
+                if in_time(GROUP_MAX, writer.retry()).await? {
+                    retry.reset_after(RETRY_SPACING);
+                }
                 continue;
             }
             event = received.recv(), if next.is_empty() => match event {

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use activity::{Lsn, Part, Seq, TableName};
 use rules::{Images, PackSource, Rules, Shape, Shapes, Wanted};
 use store::actions_table::ActionsTable;
+use store::attributes;
 use store::commit::{self, Batch, Fence, Reached};
 use store::images::{self, ImageTables};
+use store::log::LoggedAction;
 use store::progress::{self, Half, Progress};
 use store::{Error, Remedy, Session};
 use store::{catalog, partitions};
@@ -29,13 +31,13 @@ const ROUNDS_MAX: usize = 1000;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Writer<'a> {
-    context: &'a Context,
-    session: Session,
-    guard: Guard,
+    pub(super) context: &'a Context,
+    pub(super) session: Session,
+    pub(super) guard: Guard,
     table: ActionsTable,
-    image_tables: ImageTables,
+    pub(super) image_tables: ImageTables,
     /// As the database has it.
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Those that a half-done transaction is finished under.
     half_rules: Option<Rules>,
     /// The shapes of the tables that those name.
@@ -55,7 +57,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub async fn begin(
         context: &'a Context,
-        session: Session,
+        mut session: Session,
         guard: Guard,
         progress: Progress,
         xid: u64,
@@ -84,12 +86,16 @@ impl<'a> Writer<'a> {
             }));
             named.extend(tables);
         }
-        let image_tables = images::tables(&session, &named).await?;
+        for (before, now) in attributes::follow(&mut session, &named).await? {
+            tracing::info!(table.before = %before, table.now = %now, "a renamed table keeps its images");
+        }
+        let mut image_tables = images::tables(&session, &named).await?;
         for used in context.rules.tables() {
             for column in &used.unique {
                 images::index(&session, &image_tables, &used.table, column).await?;
             }
         }
+        attributes::remember(&session, &mut image_tables).await?;
         let gate = commit::gate(&session).await?;
         Ok(Self {
             context,
@@ -150,6 +156,11 @@ impl<'a> Writer<'a> {
     /// A clean stop: keeps the exact position, so that a slot moved meanwhile is noticed.
     pub async fn stop(self, confirmed: Lsn) -> Result<(), Fault> {
         Ok(progress::stop(&self.session, self.progress.epoch, confirmed).await?)
+    }
+
+    /// Those in force for what begins now.
+    pub(super) fn rules_now(&self) -> &Rules {
+        &self.context.rules
     }
 
     /// What a part is derived under: a transaction that is half done is finished under its own packs.
@@ -234,7 +245,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn write(&mut self, reached: Reached, batch: &Batch) -> Result<(), Fault> {
+    pub(super) async fn write(&mut self, reached: Reached, batch: &Batch) -> Result<(), Fault> {
         let last = Seq::new(self.progress.seq.get() + batch.actions.len() as i64);
         if last > self.covered {
             self.covered = partitions::cover_actions(&self.session, last).await?;
@@ -284,6 +295,28 @@ impl<'a> Writer<'a> {
             confirm_limit: confirmable.unwrap_or(end_lsn).plus(lease),
             half,
         }
+    }
+
+    /// The row of a logged action once more.
+    pub(super) async fn rewrite(
+        &mut self,
+        action: &LoggedAction,
+        batch: &Batch,
+    ) -> Result<(), Error> {
+        let reached = self.unmoved();
+        let mut into = commit::Into {
+            table: &self.table,
+            images: &mut self.image_tables,
+            fence: Fence {
+                epoch: self.progress.epoch,
+                seq: self.progress.seq,
+            },
+            reached: &reached,
+        };
+        let patience = self.context.settings.capture.commit_patience;
+        let rewrite = commit::rewrite(&mut self.session, &mut into, action, batch);
+        self.gate = in_time(patience, rewrite).await?;
+        Ok(())
     }
 
     /// Tries until the patience is over: then the stream must be let go of.

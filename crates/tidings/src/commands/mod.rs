@@ -4,6 +4,7 @@
 mod demo;
 mod endpoints;
 mod init;
+mod quarantine;
 mod rules;
 mod run;
 mod setup;
@@ -23,6 +24,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(&arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
+        Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Uninstall(arguments) => uninstall::uninstall(&settings()?, &arguments).await,
