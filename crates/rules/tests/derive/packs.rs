@@ -71,7 +71,7 @@ fn every_mistake_is_told_with_file_line_rule_key_and_hint() {
         ),
         (
             "action_details = '''\n\n{% for x in new.a %}\n{{ y }}{% endfor %}'''",
-            "my.toml:11: rule r: action_details: there is no variable y hint: a variable is one of new, old, changed",
+            "my.toml:11: rule r: action_details: there is no variable y hint: a variable is one of new, old, changed, first, lookup, tx, context",
         ),
         (
             "reference_ids = { a = '{{ new }}' }",

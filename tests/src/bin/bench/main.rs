@@ -1,8 +1,8 @@
 //! `make bench`: the figures of Tidings on this machine, in one run of a few minutes.
 //!
 //! Prints a table for each question: how fast the WAL is decoded (beside `pg_recvlogical` on the
-//! same WAL), how fast a backlog becomes rows and notifications, how long one commit takes to
-//! become a row and a notification, and what the sidecar takes of memory and processor. What is
+//! same WAL), what many rules cost, how fast a backlog becomes rows and notifications, how long one commit takes to
+//! become a row and a notification, and what images and the sidecar take of room, memory and processor. What is
 //! compared is measured in the same run. Asserts that nothing is lost on the way, and never a time.
 //!
 //! `TIDINGS_SEED` changes the drawn texts.
@@ -10,9 +10,11 @@
 mod backlog;
 mod client;
 mod decode;
+mod images;
 mod latency;
 mod machine;
 mod memory;
+mod packs;
 mod process;
 mod quantiles;
 mod table;
@@ -31,7 +33,9 @@ async fn main() {
     let worker = Worker::new(seed);
     machine::print(seed);
     decode::measure(worker).await;
+    packs::measure();
     backlog::measure(worker).await;
+    images::measure().await;
     let load = latency::measure(worker).await;
     memory::measure(worker, &load).await;
     println!("\n{} s in all", begun.elapsed().as_secs());
