@@ -5,7 +5,8 @@
 //! become a row and a notification, and what images and the sidecar take of room, memory and processor. What is
 //! compared is measured in the same run. Asserts that nothing is lost on the way, and never a time.
 //!
-//! `TIDINGS_SEED` changes the drawn texts.
+//! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, images, load) as
+//! arguments run those alone.
 
 mod backlog;
 mod client;
@@ -32,11 +33,23 @@ async fn main() {
     });
     let worker = Worker::new(seed);
     machine::print(seed);
-    decode::measure(worker).await;
-    packs::measure();
-    backlog::measure(worker).await;
-    images::measure().await;
-    let load = latency::measure(worker).await;
-    memory::measure(worker, &load).await;
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    if wanted("decode") {
+        decode::measure(worker).await;
+    }
+    if wanted("packs") {
+        packs::measure();
+    }
+    if wanted("backlog") {
+        backlog::measure(worker).await;
+    }
+    if wanted("images") {
+        images::measure().await;
+    }
+    if wanted("load") {
+        let load = latency::measure(worker).await;
+        memory::measure(worker, &load).await;
+    }
     println!("\n{} s in all", begun.elapsed().as_secs());
 }
