@@ -16,6 +16,7 @@ mod operation;
 mod packs;
 mod partitions;
 mod publication;
+mod rules_check;
 mod rules_test;
 mod secrecy;
 mod sentences;

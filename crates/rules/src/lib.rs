@@ -25,6 +25,7 @@ mod image;
 mod layout;
 mod net;
 mod nullable;
+mod outline;
 mod pack;
 mod program;
 mod read;
@@ -51,8 +52,10 @@ use serde::{Deserialize, Serialize};
 
 pub use builtin::builtin;
 pub use derive::{By, Derivation, Derived, Fault, Wanted};
-pub use error::{Errors, Problem};
+pub use error::{Errors, Mark, Problem};
+pub use hint::nearest;
 pub use image::{Image, ImageWrite, Images, Loaded};
+pub use outline::{ColumnUse, Literal, Row, RuleOutline, Then, outline};
 
 /// The text of a pack, as it is stored with a half-done transaction: that one is finished under
 /// its own packs.

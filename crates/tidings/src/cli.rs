@@ -80,13 +80,7 @@ pub struct Status {
 #[derive(Debug, Subcommand)]
 pub enum Rules {
     /// Compile packs and tell every mistake in them.
-    Check {
-        /// Files, or names of built-in packs.
-        #[arg(required = true)]
-        packs: Vec<String>,
-        #[arg(long)]
-        json: bool,
-    },
+    Check(CheckRules),
     /// Play golden cases: rows in, actions out.
     Test {
         /// Files of cases, or packs whose cases lie beside them (shop.toml: shop.cases.toml).
@@ -95,6 +89,18 @@ pub enum Rules {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct CheckRules {
+    /// Files, or names of built-in packs; with --live those of capture.rules if none are named.
+    #[arg(required_unless_present = "live")]
+    pub packs: Vec<String>,
+    /// Compare them with the database of the settings, too.
+    #[arg(long)]
+    pub live: bool,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
