@@ -4,6 +4,7 @@
 mod actions_table;
 mod crashes;
 mod endpoints;
+mod explain;
 mod guard;
 mod harness;
 mod identity;

@@ -96,6 +96,8 @@ pub struct RuleUse<'a> {
     /// With its pack: `reference/project_created`.
     pub name: &'a str,
     pub table: &'a TableName,
+    /// Which text of its pack it is of: the first 12 hex digits of its SHA-256.
+    pub version: &'a str,
 }
 
 /// Compiled packs.
@@ -136,6 +138,7 @@ impl Rules {
             Some(RuleUse {
                 name: &rule.id,
                 table: &self.uses.get(rule.table)?.table,
+                version: &rule.version,
             })
         })
     }

@@ -81,6 +81,13 @@ pub struct Status {
 pub enum Rules {
     /// Compile packs and tell every mistake in them.
     Check(CheckRules),
+    /// Tell why an action is here and what became of it.
+    Explain {
+        /// Its action_id, or its seq.
+        action: String,
+        #[arg(long)]
+        json: bool,
+    },
     /// Play golden cases: rows in, actions out.
     Test {
         /// Files of cases, or packs whose cases lie beside them (shop.toml: shop.cases.toml).

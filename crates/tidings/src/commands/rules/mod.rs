@@ -1,6 +1,7 @@
 //! The tools around rule packs.
 
 mod check;
+mod explain;
 mod test;
 
 use crate::Failure;
@@ -13,6 +14,7 @@ pub async fn rules(
 ) -> Result<(), Failure> {
     match arguments {
         Rules::Check(arguments) => check::check(settings, arguments).await,
+        Rules::Explain { action, json } => explain::explain(&settings()?, action, *json).await,
         Rules::Test { files, json } => test::test(files, *json),
     }
 }
