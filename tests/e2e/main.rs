@@ -4,6 +4,7 @@
 mod actions_table;
 mod crashes;
 mod endpoints;
+mod explain;
 mod guard;
 mod harness;
 mod identity;
@@ -17,6 +18,7 @@ mod packs;
 mod partitions;
 mod publication;
 mod quarantine;
+mod rules_check;
 mod rules_test;
 mod secrecy;
 mod sentences;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 /// One mistake in a pack: where it is, what it is, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,40 @@ pub struct Problem {
     pub key: Option<String>,
     pub message: String,
     pub hint: Option<String>,
+    /// What in the line it is about, where that is known.
+    pub mark: Option<Mark>,
+}
+
+/// A place inside a line of a pack, told by the part of the line that an expression or template
+/// makes up: where that begins in the file, the pack's own quotes and escapes decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The expression's own text of the line.
+    line: String,
+    /// Bytes of it.
+    place: Range<usize>,
+}
+
+impl Mark {
+    /// What stands between two bytes of an expression or template.
+    pub(crate) fn of(source: &str, start: usize, end: usize) -> Self {
+        let before = source.get(..start).unwrap_or_default();
+        let begin = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = source.get(begin..).unwrap_or_default();
+        let line = line.lines().next().unwrap_or_default();
+        let end = end.saturating_sub(begin).min(line.len());
+        Self {
+            line: line.to_owned(),
+            place: (start - begin).min(end)..end,
+        }
+    }
+
+    /// The bytes of the file's line that are meant; `None` where they are written with escapes.
+    pub fn find(&self, line: &str) -> Option<Range<usize>> {
+        let begin = line.find(self.line.trim_end())?;
+        let place = begin + self.place.start..begin + self.place.end;
+        (!place.is_empty() && line.get(place.clone()).is_some()).then_some(place)
+    }
 }
 
 impl fmt::Display for Problem {
@@ -82,7 +117,18 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
+        self.add_marked(place, None, message, hint);
+    }
+
+    pub(crate) fn add_marked(
+        &mut self,
+        place: Place<'_>,
+        mark: Option<Mark>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         self.problems.push(Problem {
+            mark,
             origin: self.origin.to_owned(),
             line: Some(place.line),
             rule: place.rule.map(str::to_owned),

@@ -2,14 +2,17 @@
 
 /// The nearest known name, else all of them.
 pub(crate) fn hint(what: &str, name: &str, known: &[&str]) -> Option<String> {
-    let near = known.iter().map(|k| (distance(name, k), k)).min();
-    match near {
-        Some((far, nearest)) if far <= 1 + name.len() / 4 => {
-            Some(format!("did you mean {nearest}?"))
-        }
-        Some(_) => Some(format!("a {what} is one of {}", known.join(", "))),
-        None => None,
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => Some(format!("did you mean {nearest}?")),
+        None if known.is_empty() => None,
+        None => Some(format!("a {what} is one of {}", known.join(", "))),
     }
+}
+
+/// The known name that is meant, if one is near.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (far, nearest) = known.map(|known| (distance(name, known), known)).min()?;
+    (far <= 1 + name.len() / 4).then_some(nearest)
 }
 
 /// How many characters must be changed, added or removed.

@@ -27,6 +27,7 @@ mod kept;
 mod layout;
 mod net;
 mod nullable;
+mod outline;
 mod pack;
 mod program;
 mod read;
@@ -56,9 +57,11 @@ use serde::{Deserialize, Serialize};
 
 pub use builtin::builtin;
 pub use derive::{By, Derivation, Derived, Fault, Wanted};
-pub use error::{Errors, Problem};
+pub use error::{Errors, Mark, Problem};
+pub use hint::nearest;
 pub use image::{Image, ImageWrite, Images, Loaded};
 pub use kept::KeptChange;
+pub use outline::{ColumnUse, Literal, Row, RuleOutline, Then, outline};
 
 /// The text of a pack, as it is stored with a half-done transaction: that one is finished under
 /// its own packs.
@@ -120,6 +123,8 @@ pub struct RuleUse<'a> {
     /// With its pack: `reference/project_created`.
     pub name: &'a str,
     pub table: &'a TableName,
+    /// Which text of its pack it is of: the first 12 hex digits of its SHA-256.
+    pub version: &'a str,
 }
 
 /// Compiled packs.
@@ -162,6 +167,7 @@ impl Rules {
             Some(RuleUse {
                 name: &rule.id,
                 table: &self.uses.get(rule.table)?.table,
+                version: &rule.version,
             })
         })
     }

@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
-use crate::error::{Place, Report};
+use crate::error::{Mark, Place, Report};
 use crate::references::{Names, References, references};
 use crate::syntax::{self, Token};
 use crate::{compare, filters, strict};
@@ -159,7 +159,15 @@ impl Compiler<'_, '_> {
         let strict = strict::rewrite(source, tokens);
         for mistake in &references.mistakes {
             let line = line + syntax::line(source, mistake.byte) - 1;
-            self.problem(key, line, mistake.message.clone(), mistake.hint.clone());
+            let place = Place {
+                line,
+                rule: Some(self.rule_name),
+                key: Some(key),
+            };
+            let token = tokens.iter().find(|token| token.start == mistake.byte);
+            let mark = token.map(|token| Mark::of(source, token.start, token.end));
+            let (message, hint) = (mistake.message.clone(), mistake.hint.clone());
+            self.report.add_marked(place, mark, message, hint);
         }
         match strict {
             Ok(strict) if references.mistakes.is_empty() => Some((strict, references)),

@@ -11,6 +11,7 @@ pub mod commit;
 pub mod delivery;
 pub mod endpoints;
 mod error;
+pub mod explanation;
 pub mod images;
 pub mod log;
 mod migrate;

@@ -83,10 +83,11 @@ pub struct Status {
 #[derive(Debug, Subcommand)]
 pub enum Rules {
     /// Compile packs and tell every mistake in them.
-    Check {
-        /// Files, or names of built-in packs.
-        #[arg(required = true)]
-        packs: Vec<String>,
+    Check(CheckRules),
+    /// Tell why an action is here and what became of it.
+    Explain {
+        /// Its action_id, or its seq.
+        action: String,
         #[arg(long)]
         json: bool,
     },
@@ -98,6 +99,18 @@ pub enum Rules {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct CheckRules {
+    /// Files, or names of built-in packs; with --live those of capture.rules if none are named.
+    #[arg(required_unless_present = "live")]
+    pub packs: Vec<String>,
+    /// Compare them with the database of the settings, too.
+    #[arg(long)]
+    pub live: bool,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

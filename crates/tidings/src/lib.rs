@@ -10,10 +10,12 @@
 
 mod backoff;
 mod capture;
+mod check;
 pub mod cli;
 pub mod commands;
 mod deliver;
 mod failure;
+mod finding;
 mod init;
 mod packs;
 mod secrecy;

@@ -22,7 +22,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
         Command::Run(arguments) => run::run(settings()?, &arguments).await,
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
-        Command::Rules(arguments) => rules::rules(&arguments).await,
+        Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]

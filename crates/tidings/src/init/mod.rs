@@ -5,7 +5,7 @@
 //! decided. Pure: the same catalog gives the same text.
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 mod found;
 mod nature;
 mod pack;
