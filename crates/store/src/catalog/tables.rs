@@ -24,11 +24,10 @@ pub struct Table {
     pub full: Option<TableName>,
 }
 
+pub type Tables = HashMap<TableName, Table>;
+
 /// The tables among `names` that exist.
-pub async fn tables(
-    session: &Session,
-    names: &[TableName],
-) -> Result<HashMap<TableName, Table>, Error> {
+pub async fn tables(session: &Session, names: &[TableName]) -> Result<Tables, Error> {
     let (schemas, tables): (Vec<_>, Vec<_>) = names
         .iter()
         .map(|t| (t.schema.as_str(), t.name.as_str()))

@@ -5,6 +5,7 @@ mod demo;
 mod endpoints;
 mod init;
 mod quarantine;
+mod rule_states;
 mod rules;
 mod run;
 mod setup;

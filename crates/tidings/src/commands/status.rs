@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 use store::{catalog, status};
 
-use super::set_up_session;
+use super::{rule_states, set_up_session};
+use crate::Failure;
 use crate::cli::Status;
 use crate::settings::Settings;
-use crate::{Failure, packs};
 
 pub async fn status(settings: &Settings, arguments: &Status) -> Result<(), Failure> {
     let told = gather(settings).await?;
@@ -26,7 +26,6 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
     };
     let slot = catalog::slot(&session, &settings.capture.slot).await?;
     let deliveries = status::deliveries(&session).await?;
-    let failing = status::failing_rules(&session).await?;
     let (state, reason) = match (&capture, &slot) {
         (c, _) if c.active => ("active", None),
         (c, _) if c.standby => ("standby", c.stop_reason.clone()),
@@ -42,24 +41,7 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
             ("stopped", Some(c.stop_reason.clone().unwrap_or(reason)))
         }
     };
-    let rules: Vec<Value> = match packs::load(settings) {
-        Ok(rules) => rules
-            .rules()
-            .map(|rule| rule.name)
-            .map(
-                |name| match failing.iter().find(|(rule, ..)| rule == name) {
-                    None => json!({"name": name, "state": "ok", "reason": null}),
-                    Some((_, times, reason)) => json!({
-                        "name": name, "state": "failing",
-                        "reason": format!("{times} changes in quarantine; the last: {reason}"),
-                    }),
-                },
-            )
-            .collect(),
-        Err(failure) => {
-            vec![json!({"name": null, "state": "broken", "reason": failure.to_string()})]
-        }
-    };
+    let rules = rule_states::gather(settings, &session).await?;
     Ok(json!({
         "state": state,
         "reason": reason,
