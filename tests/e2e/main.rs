@@ -17,6 +17,7 @@ mod packs;
 mod partitions;
 mod publication;
 mod quarantine;
+mod reload;
 mod rules_test;
 mod secrecy;
 mod sentences;

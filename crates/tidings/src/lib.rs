@@ -16,6 +16,7 @@ mod deliver;
 mod failure;
 mod init;
 mod packs;
+mod reload;
 mod secrecy;
 pub mod settings;
 mod telemetry;
