@@ -18,6 +18,7 @@ mod packs;
 mod partitions;
 mod publication;
 mod quarantine;
+mod reload;
 mod rules_check;
 mod rules_test;
 mod secrecy;

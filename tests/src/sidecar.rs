@@ -48,6 +48,11 @@ impl Sidecar {
         self.end_within(deadline).await
     }
 
+    /// SIGHUP: it reads its settings and packs again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGSTOP: it stands still until [`Self::thaw`].
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

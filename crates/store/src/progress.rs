@@ -158,6 +158,18 @@ pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says why the rules of the settings are not those in force, or that they are. Writes only where that is
+/// new.
+pub async fn rules_refused(session: &Session, reason: Option<&str>) -> Result<(), Error> {
+    session
+        .execute(
+            "update progress set rules_error = $1 where rules_error is distinct from $1",
+            &[&reason],
+        )
+        .await?;
+    Ok(())
+}
+
 /// The stream flows again: takes back what [`stopped`] said. Writes only where that is anything.
 pub async fn resumed(session: &Session, epoch: i64) -> Result<(), Error> {
     session

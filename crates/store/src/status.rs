@@ -13,6 +13,8 @@ pub struct Capture {
     /// Somebody waits to take over.
     pub standby: bool,
     pub stop_reason: Option<String>,
+    /// Why the rules in force are not those of the settings.
+    pub rules_error: Option<String>,
     pub commit_lsn: Lsn,
     pub end_lsn: Lsn,
     pub seq: Seq,
@@ -28,7 +30,8 @@ pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
                        where application_name = 'tidings standby' and datname = current_database()),
                case when owner.pid is not null then
                  coalesce((select extract(epoch from r.flush_lag)
-                           from pg_stat_replication r where r.pid = owner.pid), 0)::float8 end
+                           from pg_stat_replication r where r.pid = owner.pid), 0)::float8 end,
+               p.rules_error
              from progress p
              left join pg_replication_slots s on s.slot_name = p.slot
              left join pg_stat_activity owner on owner.pid = p.owner_pid
@@ -44,6 +47,7 @@ pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
         seq: Seq::new(row.get(4)),
         standby: row.get(5),
         lag_seconds: row.get(6),
+        rules_error: row.get(7),
     }))
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use connect::Target;
 use rules::Rules;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::settings::Settings;
 use api::Health;
@@ -11,7 +11,8 @@ use api::Health;
 pub struct Context {
     pub settings: Arc<Settings>,
     pub target: Target,
-    pub rules: Arc<Rules>,
+    /// Those in force; new ones take over between two sessions.
+    pub rules: watch::Receiver<Arc<Rules>>,
     pub health: Arc<Health>,
     /// Told after each commit that appended actions.
     pub appended: Arc<Notify>,

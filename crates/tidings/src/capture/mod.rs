@@ -16,8 +16,12 @@ mod retry;
 mod session;
 mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rules::Rules;
+use store::Session;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use context::Context;
@@ -34,8 +38,9 @@ const RECHECK: Duration = Duration::from_secs(10);
 /// Captures until `stop`. Does not end by itself: every fault is retried, each at its own pace.
 pub async fn run(context: &Context, stop: &CancellationToken) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut rules = context.rules.clone();
     while !stop.is_cancelled() {
-        let Err(fault) = session::live(context, stop, &mut backoff).await else {
+        let Err(fault) = live(context, &mut rules, stop, &mut backoff).await else {
             continue;
         };
         let text = chain(&fault);
@@ -63,7 +68,47 @@ pub async fn run(context: &Context, stop: &CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
+            () = renewed(&mut rules) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// One session, which ends in good order for other rules too.
+async fn live(
+    context: &Context,
+    rules: &mut watch::Receiver<Arc<Rules>>,
+    stop: &CancellationToken,
+    backoff: &mut Backoff,
+) -> Result<(), Fault> {
+    rules.borrow_and_update();
+    let stop = stop.child_token();
+    let live = session::live(context, &stop, backoff);
+    tokio::pin!(live);
+    tokio::select! {
+        biased;
+        outcome = &mut live => outcome,
+        () = renewed(rules) => {
+            stop.cancel();
+            live.await
+        }
+    }
+}
+
+/// Waits for other rules; for ever where there will be none.
+async fn renewed(rules: &mut watch::Receiver<Arc<Rules>>) {
+    if rules.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Whether the tables and columns that rules use are published, every row of them.
+pub async fn check_published(
+    session: &Session,
+    rules: &Rules,
+    publication: &str,
+    version: u32,
+) -> Result<(), Fault> {
+    guard::Guard::establish(session, rules, publication, version).await?;
+    Ok(())
 }

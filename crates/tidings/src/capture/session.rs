@@ -102,7 +102,8 @@ async fn begin(
 ) -> Result<(Writer<'_>, Stream, Lsn), Fault> {
     let publication = &context.settings.capture.publication;
     let server = catalog::server(&session).await?;
-    let guard = Guard::establish(&session, &context.rules, publication, server.version).await?;
+    let rules = context.rules.borrow().clone();
+    let guard = Guard::establish(&session, &rules, publication, server.version).await?;
     let found = check(context, &session, &server, &guard, &mut connection).await?;
     let progress = progress::take_over(&session, connection.pid()).await?;
     tracing::info!(
@@ -110,7 +111,7 @@ async fn begin(
         "capture begins"
     );
     let start = start(context, &progress);
-    let writer = Writer::begin(context, session, guard, progress, server.next_xid).await?;
+    let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
     let stream = connection.stream(&start).await?;
     Ok((writer, stream, found))
 }

@@ -1,6 +1,7 @@
 //! The one writer: turns a commit group into one commit, and says what may be confirmed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activity::{Lsn, Part, Seq, TableName};
@@ -32,6 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Writer<'a> {
     pub(super) context: &'a Context,
+    rules: Arc<Rules>,
     pub(super) session: Session,
     pub(super) guard: Guard,
     table: ActionsTable,
@@ -57,6 +59,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub async fn begin(
         context: &'a Context,
+        rules: Arc<Rules>,
         mut session: Session,
         guard: Guard,
         progress: Progress,
@@ -90,7 +93,7 @@ impl<'a> Writer<'a> {
             tracing::info!(table.before = %before, table.now = %now, "a renamed table keeps its images");
         }
         let mut image_tables = images::tables(&session, &named).await?;
-        for used in context.rules.tables() {
+        for used in rules.tables() {
             for column in &used.unique {
                 images::index(&session, &image_tables, &used.table, column).await?;
             }
@@ -99,6 +102,7 @@ impl<'a> Writer<'a> {
         let gate = commit::gate(&session).await?;
         Ok(Self {
             context,
+            rules,
             session,
             guard,
             table,
@@ -160,7 +164,7 @@ impl<'a> Writer<'a> {
 
     /// Those in force for what begins now.
     pub(super) fn rules_now(&self) -> &Rules {
-        &self.context.rules
+        &self.rules
     }
 
     /// What a part is derived under: a transaction that is half done is finished under its own packs.
@@ -173,14 +177,14 @@ impl<'a> Writer<'a> {
             .filter(|half| half.commit_lsn == commit_lsn);
         match (half, &self.half_rules) {
             (Some(_), Some(rules)) => (rules, &self.half_shapes),
-            _ => (&self.context.rules, &self.guard.shapes),
+            _ => (&self.rules, &self.guard.shapes),
         }
     }
 
     /// Derives a group. Rows that rules look up are loaded as they turn out to be needed: those of the
     /// whole group together, one hop after the other.
     async fn derive(&mut self, group: &Group) -> Result<Batch, Fault> {
-        let mut images = self.context.rules.images();
+        let mut images = self.rules.images();
         let mut keys = BTreeSet::new();
         for part in &group.parts {
             let (rules, shapes) = self.rules(part);

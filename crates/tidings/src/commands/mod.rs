@@ -12,6 +12,8 @@ mod setup;
 mod status;
 mod uninstall;
 
+pub use setup::publish;
+
 use crate::Failure;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
@@ -21,7 +23,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(arguments) => init::init(&settings()?, &arguments).await,
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
-        Command::Run(arguments) => run::run(settings()?, &arguments).await,
+        Command::Run(arguments) => run::run(settings()?, cli.config.as_deref(), &arguments).await,
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,24 +7,30 @@ use api::{Health, Server};
 use store::progress::{self, Lineage};
 use store::{Purpose, Session, catalog};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wal::Connection;
 
 use crate::backoff::Backoff;
 use crate::cli::{Role, Run};
+use crate::reload::{Hangups, Reload};
 use crate::settings::Settings;
 use crate::{Failure, capture, deliver, packs, telemetry};
 
 /// How long a stop may take before it is forced.
 const GRACE: Duration = Duration::from_secs(10);
 
-pub async fn run(settings: Settings, arguments: &Run) -> Result<(), Failure> {
+pub async fn run(
+    settings: Settings,
+    config: Option<&Path>,
+    arguments: &Run,
+) -> Result<(), Failure> {
     telemetry::start(&settings.log).map_err(Failure::Settings)?;
     let stop = CancellationToken::new();
     let signals = stop_on_signal(stop.clone())?;
-    let served = serve(settings, &arguments.roles, &stop).await;
+    let hangups = Hangups::listen(config).map_err(anyhow::Error::from)?;
+    let served = serve(settings, &arguments.roles, Some(hangups), &stop).await;
     signals.abort();
     served
 }
@@ -32,10 +39,11 @@ pub async fn run(settings: Settings, arguments: &Run) -> Result<(), Failure> {
 pub async fn serve(
     settings: Settings,
     roles: &[Role],
+    hangups: Option<Hangups>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let settings = Arc::new(settings);
-    let rules = Arc::new(packs::load(&settings)?);
+    let (packs, rules) = watch::channel(Arc::new(packs::load(&settings)?));
     let target = settings.database.target().map_err(Failure::Settings)?;
     let server = match roles.contains(&Role::Api) {
         true => Some(
@@ -69,6 +77,20 @@ pub async fn serve(
     }
     if !prepared(&settings, does(Role::Deliver), stop).await? {
         return Ok(());
+    }
+    if let Some(hangups) = hangups {
+        let reload = Reload {
+            hangups,
+            settings: settings.clone(),
+            packs,
+            captures: does(Role::Capture),
+            delivers: does(Role::Deliver),
+        };
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            reload.run(&stop).await;
+            Ok("reload")
+        });
     }
     if does(Role::Capture) {
         let context = capture::Context {
@@ -188,6 +210,7 @@ async fn prepare(settings: &Settings, session: &mut Session) -> Result<(), Failu
         return Err(super::not_set_up(settings));
     }
     store::migrate(session).await?;
+    progress::rules_refused(session, None).await?;
     if progress::read(session).await?.is_some() {
         return Ok(());
     }

@@ -55,6 +55,33 @@ pub async fn setup(settings: &Settings, arguments: &Setup) -> Result<(), Failure
     Ok(())
 }
 
+/// Publishes the tables of rules that are to take over while `run` runs, where an owner of the tables is
+/// named; else only looks whether they are published.
+pub async fn publish(settings: &Settings, rules: &Rules) -> Result<(), Failure> {
+    if settings.database.has_admin() {
+        let admin = settings.database.admin().map_err(Failure::Settings)?;
+        let admin = Session::open(&admin, &settings.database.schema, Purpose::Admin).await?;
+        let wanted = wanted(settings, rules)?;
+        let found = find(&admin, &wanted).await?;
+        let steps = plan(&wanted, &found)
+            .map_err(|obstacles| Failure::NotReady(listed("these stand in the way", &obstacles)))?;
+        admin
+            .batch_execute("set lock_timeout = '1s'")
+            .await
+            .map_err(store::Error::from)?;
+        for step in steps.iter().filter(|s| s.kind == StepKind::Statement) {
+            tracing::info!(sql = step.sql, "{}", step.why);
+            execute(&admin, step).await?;
+        }
+    }
+    let session = super::session(settings).await?;
+    let server = catalog::server(&session).await?;
+    let publication = &settings.capture.publication;
+    capture::check_published(&session, rules, publication, server.version)
+        .await
+        .map_err(|fault| Failure::NotReady(fault.to_string()))
+}
+
 async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
     let server = catalog::server(admin).await?;
     let tables: Vec<_> = wanted.tables.iter().map(|t| t.table.clone()).collect();

@@ -61,6 +61,7 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
         },
         "quarantine": status::quarantined(&session).await?,
         "rules": rules,
+        "rules_error": capture.rules_error,
     }))
 }
 
@@ -94,6 +95,12 @@ fn human(told: &Value) -> String {
         text(&deliveries["dead"])
     );
     lines += &format!("quarantine  {}\n", text(&told["quarantine"]));
+    if !told["rules_error"].is_null() {
+        lines += &format!(
+            "rules       not those of the settings: {}\n",
+            text(&told["rules_error"])
+        );
+    }
     for rule in told["rules"].as_array().into_iter().flatten() {
         if rule["state"] != "ok" {
             lines += &format!(

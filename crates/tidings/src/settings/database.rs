@@ -36,6 +36,21 @@ impl Database {
         Ok(())
     }
 
+    /// Whether the owner of the worker's tables is named.
+    pub fn has_admin(&self) -> bool {
+        !self.admin_url.expose_secret().is_empty()
+    }
+
+    /// Takes over whom another one names as owner of the worker's tables.
+    pub fn renew_admin(&mut self, other: &Self) {
+        self.admin_url = other.admin_url.clone();
+    }
+
+    pub fn is_same(&self, other: &Self) -> bool {
+        let url = |database: &Self| database.url.expose_secret().to_owned();
+        url(self) == url(other) && self.schema == other.schema
+    }
+
     /// Where `run` connects.
     pub fn target(&self) -> anyhow::Result<Target> {
         Target::parse(self.url.expose_secret()).context("database.url")

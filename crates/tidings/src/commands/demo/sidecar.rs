@@ -31,7 +31,7 @@ impl Sidecar {
     pub fn spawn(settings: Settings) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(async move { run::serve(settings, &ROLES, &stopped).await });
+        let task = tokio::spawn(async move { run::serve(settings, &ROLES, None, &stopped).await });
         Self {
             task: AbortOnDropHandle::new(task),
             stop,
