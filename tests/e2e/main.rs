@@ -12,6 +12,7 @@ mod idle;
 mod images;
 mod init;
 mod large;
+mod lookups;
 mod malformed;
 mod operation;
 mod packs;
