@@ -10,7 +10,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 use crate::decimal::Decimal;
 use crate::trouble::Trouble;
-use crate::value::number;
+use crate::value::{failure, number};
 
 /// Tests that the operators are rewritten to (see [`crate::strict`]), and their names for use with
 /// `select` and its like.
@@ -173,6 +173,7 @@ fn write_canonical(value: &Value, out: &mut String) -> Result<(), Error> {
             }
             out.push('}');
         }
+        ValueKind::Invalid => return Err(failure(value)),
         _ => match number(value) {
             Some(number) => out.push_str(&number.canonical()),
             None => out.push_str(&value.to_string()),

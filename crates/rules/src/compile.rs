@@ -11,6 +11,7 @@ use crate::assemble::{Draft, Use, assemble};
 use crate::body::{Binding, Body, closure, reach};
 use crate::error::{Errors, Place, Report};
 use crate::hint::hint;
+use crate::maps;
 use crate::pack::{self, Located, Pack, RuleText};
 use crate::program::{self, Compiler};
 use crate::read;
@@ -29,6 +30,7 @@ pub(crate) fn compile(sources: &[PackSource]) -> Result<Rules, Errors> {
         let mut report = Report::new(&source.origin);
         if let Some(pack) = read::parse(&source.text, &mut report) {
             if packs.insert(pack.name.text.clone()) {
+                maps::add(&mut environment, &pack);
                 let mut pack = PackCompiler {
                     environment: &mut environment,
                     report: &mut report,

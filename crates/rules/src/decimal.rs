@@ -52,6 +52,29 @@ impl Decimal {
         matches!(&self.value, Value::Finite { digits, .. } if digits.is_empty())
     }
 
+    /// The whole part, towards negative infinity, of the number times `10^places`; none where it
+    /// is not finite or beyond 128 bits.
+    pub(crate) fn scaled(&self, places: u32) -> Option<i128> {
+        let (sign, digits, exponent) = self.value.finite()?;
+        if sign == 0 {
+            return Some(0);
+        }
+        let exponent = exponent + i64::from(places);
+        let whole = digits.len() as i64 + exponent.min(0);
+        let kept = digits.get(..usize::try_from(whole).unwrap_or(0))?;
+        let magnitude = match kept {
+            "" => 0,
+            kept => kept.parse::<i128>().ok()?,
+        };
+        let factor = 10i128.checked_pow(u32::try_from(exponent.max(0)).ok()?)?;
+        let magnitude = magnitude.checked_mul(factor)?;
+        // The last digit is none of zero, so where digits are cut, a fraction is.
+        let below = sign < 0 && exponent < 0;
+        magnitude
+            .checked_mul(i128::from(sign))?
+            .checked_sub(i128::from(below))
+    }
+
     /// The same text for equal numbers.
     pub(crate) fn canonical(&self) -> String {
         match &self.value {
@@ -187,9 +210,34 @@ mod tests {
         }
 
         #[test]
+        fn scaling_floors(a: i64, places in 0u32..6, cut in 0u32..6) {
+            let whole = (i128::from(a) * 10i128.pow(places)).div_euclid(10i128.pow(cut));
+            prop_assert_eq!(decimal(&format!("{a}e-{cut}")).scaled(places), Some(whole));
+        }
+
+        #[test]
         fn fractions_compare_by_value(a in -99_999i64..99_999, b in -99_999i64..99_999) {
             let (x, y) = (decimal(&format!("{a}e-3")), decimal(&format!("{}e-4", b * 10)));
             prop_assert_eq!(x.compare(&y), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn a_number_is_scaled_to_its_whole_part() {
+        for (text, places, whole) in [
+            ("0.00", 9, Some(0)),
+            ("1.5", 0, Some(1)),
+            ("1.5", 1, Some(15)),
+            ("-1.5", 0, Some(-2)),
+            ("-0.001", 0, Some(-1)),
+            ("0.001", 2, Some(0)),
+            ("12e3", 2, Some(1_200_000)),
+            ("-12e-1", 1, Some(-12)),
+            ("1e39", 0, None),
+            ("1e-400", 0, Some(0)),
+            ("NaN", 0, None),
+        ] {
+            assert_eq!(decimal(text).scaled(places), whole, "{text}");
         }
     }
 

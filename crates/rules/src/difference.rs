@@ -1,6 +1,6 @@
 //! Lists by difference: what came, what went, what is not as it was.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, State, Value};
@@ -25,6 +25,12 @@ pub(crate) fn install(environment: &mut Environment<'_>) {
         "modified",
         |state: &State<'_, '_>, new: &Value, old: &Value, by: Kwargs| {
             modified(&By::new("modified", state, &by)?, new, old)
+        },
+    );
+    environment.add_filter(
+        "differences",
+        |state: &State<'_, '_>, new: &Value, old: &Value, by: Kwargs| {
+            differences(&By::new("differences", state, &by)?, new, old)
         },
     );
     environment.add_filter(
@@ -122,22 +128,62 @@ fn added(by: &By<'_>, new: &Value, old: &Value) -> Result<Value, Error> {
     Ok(Value::from(found))
 }
 
-/// The items of `new` that `old` has too, but not with the same fields.
-fn modified(by: &By<'_>, new: &Value, old: &Value) -> Result<Value, Error> {
+/// The items of `new` that `old` has too, but not with the same fields; each with the item that it
+/// was before.
+fn pairs(by: &By<'_>, new: &Value, old: &Value) -> Result<Vec<(Value, Value)>, Error> {
     let mut before = HashMap::new();
     for item in by.items(old)? {
-        before.insert(by.key(&item)?, by.whole(&item)?);
+        before.insert(by.key(&item)?, (by.whole(&item)?, item));
     }
     let mut found = Vec::new();
     for item in by.items(new)? {
         let now = by.whole(&item)?;
         // Removed as it is found: an item that the new list holds twice is modified once.
-        if before
-            .remove(&by.key(&item)?)
-            .is_some_and(|then| then != now)
-        {
-            found.push(item);
+        match before.remove(&by.key(&item)?) {
+            Some((then, was)) if then != now => found.push((item, was)),
+            _ => {}
         }
     }
-    Ok(Value::from(found))
+    Ok(found)
+}
+
+fn modified(by: &By<'_>, new: &Value, old: &Value) -> Result<Value, Error> {
+    let pairs = pairs(by, new, old)?.into_iter();
+    Ok(pairs.map(|(item, _)| item).collect())
+}
+
+/// The modified items, each with what it was and the names of the fields that differ.
+fn differences(by: &By<'_>, new: &Value, old: &Value) -> Result<Value, Error> {
+    let difference = |(item, before): (Value, Value)| {
+        let fields = Value::from(differing(by, &item, &before)?);
+        Ok(Value::from_pairs([
+            ("item", item),
+            ("before", before),
+            ("fields", fields),
+        ]))
+    };
+    let pairs = pairs(by, new, old)?.into_iter();
+    let found: Result<Vec<Value>, Error> = pairs.map(difference).collect();
+    found.map(Value::from)
+}
+
+/// A field that one of them lacks differs from none.
+fn differing(by: &By<'_>, item: &Value, before: &Value) -> Result<Vec<String>, Error> {
+    let mut names = BTreeSet::new();
+    for object in [item, before] {
+        for name in object.try_iter()?.checked() {
+            names.insert(name?.to_string());
+        }
+    }
+    let text = |object: &Value, name: &str| match object.get_attr(name)? {
+        field if field.is_undefined() => Ok(None),
+        field => by.whole(&field).map(Some),
+    };
+    let mut found = Vec::new();
+    for name in names {
+        if text(item, &name)? != text(before, &name)? {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }

@@ -5,8 +5,8 @@ use minijinja::{Environment, Error, ErrorKind, Value, filters};
 
 use crate::compare::kind_name;
 use crate::difference::{self, argument, items};
-use crate::nullable;
 use crate::value::{number, to_json};
+use crate::{attribute, each, link, maps, nullable, text, time};
 
 /// Names that a pack may use after `|`.
 pub(crate) const NAMES: &[&str] = &[
@@ -15,7 +15,12 @@ pub(crate) const NAMES: &[&str] = &[
     "count",
     "d",
     "default",
+    "differences",
+    "duration",
+    "each",
     "first",
+    "fromjson",
+    "host",
     "int",
     "items",
     "join",
@@ -31,15 +36,22 @@ pub(crate) const NAMES: &[&str] = &[
     "removed",
     "replace",
     "reverse",
+    "seconds_since",
     "select",
     "selectattr",
+    "sort",
     "split",
     "string",
+    "sum",
     "title",
     "tojson",
+    "translate",
     "trim",
+    "truncate",
     "unique",
+    "unix",
     "upper",
+    "without_credentials",
 ];
 
 /// Names that a pack may use after `is`.
@@ -82,8 +94,14 @@ pub(crate) fn install(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", |value: &Value| {
         to_json(value).map(|json| json.to_string())
     });
+    attribute::install(environment);
     difference::install(environment);
+    each::install(environment);
+    link::install(environment);
+    maps::install(environment);
     nullable::install(environment);
+    text::install(environment);
+    time::install(environment);
 
     use minijinja::tests;
     environment.add_test("boolean", tests::is_boolean);
@@ -203,6 +221,16 @@ mod tests {
             ),
             ("b | modified(b, by=['m', 'p'])", "[]"),
             ("none | modified(b, by=['m', 'p'])", "[]"),
+            (
+                "b | differences(a, by=['m', 'p'])",
+                r#"[{"before":{"m":"GET","n":1,"p":"/a"},"fields":["n"],"item":{"m":"GET","n":2,"p":"/a"}}]"#,
+            ),
+            (
+                "[{'k': 1, 'a': 1, 'b': none}] | differences([{'k': 1, 'c': 1, 'b': none}], by='k') | map(attribute='fields')",
+                r#"[["a","c"]]"#,
+            ),
+            ("none | differences(b, by='m')", "[]"),
+            ("b | differences(none, by='m')", "[]"),
             ("[1, 1.0, 2] | unique", "[1,2]"),
         ] {
             assert_eq!(eval(expression).unwrap(), expected, "{expression}");
@@ -230,6 +258,7 @@ mod tests {
     fn a_wrong_argument_is_an_error_that_holds_no_value() {
         for expression in [
             "text | added(a)",
+            "text | differences(a, by='m')",
             "text | count('x')",
             "['secret'] | added([], by='p')",
         ] {

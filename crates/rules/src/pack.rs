@@ -1,5 +1,7 @@
 //! A pack as it is written, with the line of everything in it.
 
+use crate::maps::Map;
+
 /// The columns of `project_actions` that a rule can fill by one template each.
 pub(crate) const OUTPUTS: [&str; 9] = [
     "project_id",
@@ -39,6 +41,7 @@ pub(crate) struct Located {
 pub(crate) struct Pack {
     pub(crate) name: Located,
     pub(crate) tables: Vec<Table>,
+    pub(crate) maps: Vec<Map>,
     pub(crate) defaults: Defaults,
     pub(crate) rules: Vec<RuleText>,
 }

@@ -6,7 +6,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use crate::error::{Mark, Place, Report};
 use crate::references::{Names, References, references};
 use crate::syntax::{self, Token};
-use crate::{compare, filters, strict};
+use crate::{compare, filters, maps, strict};
 
 /// Of one run: an instruction takes one, so do 64 bytes of data that are produced or compared.
 /// Bounds time and, at 64 MB, memory; comparing lists of 20,000 endpoints takes a fifth.
@@ -148,14 +148,17 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn checked(
+    pub(crate) fn checked(
         &mut self,
         key: &str,
         source: &str,
         line: usize,
         tokens: &[Token<'_>],
     ) -> Option<(String, References)> {
-        let references = references(tokens, &self.names);
+        let mut references = references(tokens, &self.names);
+        let maps = maps::mistakes(self.environment, self.rule, tokens);
+        references.mistakes.extend(maps);
+        let each = self.each(key, source, line, tokens);
         let strict = strict::rewrite(source, tokens);
         for mistake in &references.mistakes {
             let line = line + syntax::line(source, mistake.byte) - 1;
@@ -170,7 +173,7 @@ impl Compiler<'_, '_> {
             self.report.add_marked(place, mark, message, hint);
         }
         match strict {
-            Ok(strict) if references.mistakes.is_empty() => Some((strict, references)),
+            Ok(strict) if references.mistakes.is_empty() && each => Some((strict, references)),
             Ok(_) => None,
             Err(chained) => {
                 let line = line + syntax::line(source, chained.byte) - 1;
@@ -186,7 +189,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn syntax_error(&mut self, key: &str, line: usize, error: &Error) {
+    pub(crate) fn syntax_error(&mut self, key: &str, line: usize, error: &Error) {
         let line = line + error.line().unwrap_or(1) - 1;
         let detail = error
             .detail()

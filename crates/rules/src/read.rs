@@ -1,10 +1,13 @@
 //! From TOML to a [`Pack`]: every key known, every value of its type, all mistakes reported.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Place, Report};
 use crate::hint::hint;
+use crate::maps::Map;
 use crate::pack::{
     DEFAULT_KEYS, Defaults, Located, OUTPUTS, Outputs, Pack, RULE_KEYS, RuleText, Table,
 };
@@ -67,6 +70,7 @@ impl Reader<'_, '_> {
     fn pack(mut self, document: &DeTable<'_>) -> Option<Pack> {
         let mut name = None;
         let mut tables = Vec::new();
+        let mut maps = Vec::new();
         let mut defaults = Defaults::default();
         let mut rules = Vec::new();
         for (key, line, value) in self.fields(document) {
@@ -82,6 +86,11 @@ impl Reader<'_, '_> {
                 "tables" => {
                     for (alias, line, value) in self.table_of(key, line, value) {
                         tables.push(self.table(alias, line, value));
+                    }
+                }
+                "maps" => {
+                    for (name, line, value) in self.table_of(key, line, value) {
+                        maps.push(self.map(name, line, value));
                     }
                 }
                 "defaults" => {
@@ -107,7 +116,7 @@ impl Reader<'_, '_> {
                         Some("write [[rules]]".to_owned()),
                     ),
                 },
-                _ => self.unknown(key, line, &["pack", "tables", "defaults", "rules"]),
+                _ => self.unknown(key, line, &["pack", "tables", "maps", "defaults", "rules"]),
             }
         }
         let Some(name) = name else {
@@ -122,6 +131,7 @@ impl Reader<'_, '_> {
         Some(Pack {
             name,
             tables,
+            maps,
             defaults,
             rules,
         })
@@ -147,6 +157,25 @@ impl Reader<'_, '_> {
             }
         }
         table
+    }
+
+    fn map(&mut self, name: &str, line: usize, value: &Spanned<DeValue<'_>>) -> Map {
+        let mut texts = BTreeMap::new();
+        for (key, line, value) in self.table_of(name, line, value) {
+            let text = match value.get_ref() {
+                DeValue::String(text) => Some(minijinja::Value::from(text.as_ref())),
+                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                    .ok()
+                    .map(minijinja::Value::from),
+                _ => None,
+            };
+            match text {
+                Some(text) => drop(texts.insert(key.to_owned(), text)),
+                None => self.problem(line, key, "is neither a text nor an integer", None),
+            }
+        }
+        let name = name.to_owned();
+        Map { name, texts }
     }
 
     fn rule(&mut self, line: usize, value: &Spanned<DeValue<'_>>) -> Option<RuleText> {

@@ -32,6 +32,21 @@ pub(crate) enum Trouble {
         needs: &'static str,
         found: &'static str,
     },
+    #[error("the text given to {filter} is not {needs}")]
+    Text {
+        filter: &'static str,
+        needs: &'static str,
+    },
+    #[error("{filter} gives more than {limit}")]
+    TooMuch {
+        filter: &'static str,
+        limit: &'static str,
+    },
+    #[error("{filter} needs {needs}")]
+    Literal {
+        filter: &'static str,
+        needs: &'static str,
+    },
 }
 
 impl From<Trouble> for Error {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use minijinja::Value;
 use minijinja::value::ValueKind;
+use minijinja::{ErrorKind, Value};
 use serde_json::Value as Json;
 
 use crate::array::{self, Element};
@@ -142,11 +142,24 @@ pub(crate) fn to_json(value: &Value) -> Result<Json, minijinja::Error> {
             }
             Json::Object(fields)
         }
+        ValueKind::Invalid => return Err(failure(value)),
         _ => match value.downcast_object_ref::<Decimal>() {
             Some(decimal) => number_json(decimal.as_str()),
             None => Json::String(value.to_string()),
         },
     })
+}
+
+/// The error of a value that stands for one: a column that could not be read, say. Iteration is the
+/// one way to it.
+pub(crate) fn failure(value: &Value) -> minijinja::Error {
+    let alone = Value::from(vec![value.clone()]);
+    let first = alone
+        .try_iter()
+        .and_then(|items| items.checked().next().transpose());
+    first
+        .err()
+        .unwrap_or_else(|| minijinja::Error::from(ErrorKind::InvalidOperation))
 }
 
 fn number_json(text: &str) -> Json {
@@ -228,6 +241,21 @@ mod tests {
                 trouble.contains("\"c\"") && !trouble.contains("secret"),
                 "{trouble}"
             );
+        }
+    }
+
+    #[test]
+    fn a_value_that_stands_for_an_error_fails_wherever_it_is_used() {
+        let column = || "c".to_owned();
+        let broken = Value::from(Trouble::Unfilled { column: column() });
+        let whole = Value::from_pairs([("c", broken.clone())]);
+        for error in [
+            to_json(&broken).unwrap_err(),
+            to_json(&whole).unwrap_err(),
+            crate::compare::canonical(&whole).unwrap_err(),
+        ] {
+            let found = crate::trouble::find(&error);
+            assert_eq!(found, Some(&Trouble::Unfilled { column: column() }));
         }
     }
 

@@ -160,6 +160,7 @@ fn the_packs_of_the_manual_compile() {
         .split("```toml\n")
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.contains("[pack]"))
         .collect();
     assert!(!packs.is_empty());
     for pack in packs {
