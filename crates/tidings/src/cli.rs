@@ -87,6 +87,7 @@ pub enum Rules {
     /// Tell why an action is here and what became of it.
     Explain {
         /// Its action_id, or its seq.
+        #[arg(allow_hyphen_values = true)]
         action: String,
         #[arg(long)]
         json: bool,
