@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod actions_table;
+mod columns;
 mod crashes;
 mod endpoints;
 mod explain;

@@ -18,6 +18,7 @@ mod migrate;
 pub mod partitions;
 pub mod progress;
 pub mod quarantine;
+pub mod released;
 pub mod rows;
 mod session;
 pub mod setup;

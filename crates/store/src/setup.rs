@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use activity::TableName;
 
 pub use danger::{Danger, danger};
-pub use publication::shortcoming;
+pub use publication::{shortcoming, without_column};
 
 use crate::catalog::{Publication, Role, Server, Slot, Table};
 use crate::{quote_identifier, quote_literal};

@@ -23,6 +23,9 @@ pub enum Command {
     Run(Run),
     /// Tell how capture and delivery stand; reads Postgres alone.
     Status(Status),
+    /// Work with the columns that the publication lists.
+    #[command(subcommand)]
+    Columns(Columns),
     /// Work with rule packs.
     #[command(subcommand)]
     Rules(Rules),
@@ -87,6 +90,7 @@ pub enum Rules {
     /// Tell why an action is here and what became of it.
     Explain {
         /// Its action_id, or its seq.
+        #[arg(allow_hyphen_values = true)]
         action: String,
         #[arg(long)]
         json: bool,
@@ -111,6 +115,15 @@ pub struct CheckRules {
     pub live: bool,
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Columns {
+    /// Take a column out of its table's list, before the worker drops or retypes it.
+    Release {
+        /// As SQL writes it: public.projects.name
+        column: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

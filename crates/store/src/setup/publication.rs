@@ -84,6 +84,26 @@ fn alter(
     step(why, format!("{drop} {add}"));
 }
 
+/// The statements that publish a table with all columns of its list but one, as one transaction of
+/// the simple protocol.
+pub fn without_column(
+    publication: &str,
+    table: &TableName,
+    list: &[String],
+    column: &str,
+) -> String {
+    let kept = Published {
+        table: table.clone(),
+        columns: Some(list.iter().filter(|c| **c != column).cloned().collect()),
+        filter: None,
+    };
+    let publication = quote_identifier(publication);
+    format!(
+        "alter publication {publication} drop table {table}; alter publication {publication} add table {};",
+        clause(&kept)
+    )
+}
+
 fn same_columns(a: &Published, b: &Published) -> bool {
     let sorted = |published: &Published| {
         published.columns.as_ref().map(|columns| {

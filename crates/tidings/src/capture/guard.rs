@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use activity::TableName;
 use rules::{Rules, Shape, Shapes, TableUse};
 use store::catalog::{self, Publication, Table};
+use store::released::{self, Released};
 use store::setup::{Danger, danger, shortcoming};
 use store::{Session, quote_identifier};
 
@@ -34,6 +35,8 @@ struct Seen {
     publication: Publication,
     /// Those that rules use and those that are published, as far as they exist.
     tables: HashMap<TableName, Table>,
+    /// Columns that were let go of for a migration of the worker's.
+    released: Released,
 }
 
 impl Guard {
@@ -109,6 +112,7 @@ impl Guard {
         Ok(Seen {
             publication,
             tables,
+            released: released::released(session).await?,
         })
     }
 
@@ -192,6 +196,8 @@ impl Guard {
                      capture.rules, and run `tidings setup`"
                 )));
             };
+            let released = seen.released.get(table);
+            let is_released = |c: &String| released.is_some_and(|columns| columns.contains(c));
             let problem = match seen.publication.find(table) {
                 None => unpublished(table, known, name),
                 Some(published) if published.filter.is_some() => {
@@ -201,7 +207,7 @@ impl Guard {
                 Some(published) => match published.columns.as_ref().and_then(|list| {
                     columns
                         .iter()
-                        .find(|c| known.columns.contains(c) && !list.contains(c))
+                        .find(|c| known.columns.contains(c) && !list.contains(c) && !is_released(c))
                 }) {
                     None => continue,
                     Some(column) => {
@@ -251,6 +257,16 @@ impl Guard {
                     tracing::warn!(
                         %table, column,
                         "a rule names a column that its table does not have: its changes go to quarantine"
+                    );
+                }
+            }
+            let released = seen.released.get(table).into_iter().flatten();
+            for column in released.filter(|c| columns.contains(*c)) {
+                if told.insert((table.clone(), column.clone())) {
+                    tracing::warn!(
+                        %table, column,
+                        "a column that a rule names is released for a migration: its changes go to \
+                         quarantine until `tidings setup` lists it again"
                     );
                 }
             }

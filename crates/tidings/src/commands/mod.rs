@@ -1,5 +1,6 @@
 //! The commands, one a file. Each loads the settings it needs and says what it did.
 
+mod columns;
 #[cfg(feature = "demo")]
 mod demo;
 mod endpoints;
@@ -21,6 +22,7 @@ use crate::settings::Settings;
 pub async fn execute(cli: Cli) -> Result<(), Failure> {
     let settings = || Settings::load(cli.config.as_deref()).map_err(Failure::Settings);
     match cli.command {
+        Command::Columns(arguments) => columns::columns(&settings()?, &arguments).await,
         Command::Init(arguments) => init::init(&settings()?, &arguments).await,
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
         Command::Run(arguments) => run::run(settings()?, cli.config.as_deref(), &arguments).await,

@@ -50,6 +50,7 @@ pub async fn setup(settings: &Settings, arguments: &Setup) -> Result<(), Failure
     }
     let mut session = super::session(settings).await?;
     store::migrate(&mut session).await?;
+    store::released::clear(&session).await?;
     begin(settings, &admin, &session, arguments.new_slot).await?;
     println!("setup is complete: `tidings run` can start");
     Ok(())

@@ -136,7 +136,8 @@ fn tables<'de, D: Deserializer<'de>>(
 
 /// A table as SQL writes it: names without quotes are folded to lower case, `""` in a quoted name
 /// is one quote. Without a schema: public.
-fn parse_table(text: &str) -> Option<TableName> {
+/// A table as SQL writes it; without a schema one of `public`.
+pub fn parse_table(text: &str) -> Option<TableName> {
     let (first, rest) = identifier(text.trim())?;
     if rest.is_empty() {
         return Some(TableName::new("public", first));

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::failure::chain;
 
 pub use api::Api;
-pub use capture::{Capture, Columns, PackReference, RUN_TIMEOUT_MAX};
+pub use capture::{Capture, Columns, PackReference, RUN_TIMEOUT_MAX, parse_table};
 pub use database::Database;
 pub use endpoint::Endpoint;
 pub use log::{Log, LogFormat};
