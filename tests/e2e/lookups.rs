@@ -94,7 +94,7 @@ fn run(branch: &str, state: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_looked_up_over_hops_by_keys_of_any_kind_also_after_a_restart() {
     let stage = stage().await;
-    let mut sidecar = stage.run().await;
+    let sidecar = stage.run().await;
     stage.execute(PROJECT).await;
     stage.execute(&run("main", "running")).await;
     stage.until_actions(1).await;
