@@ -107,7 +107,7 @@ async fn recent_wal_is_previewed_without_confirming_it_and_ends_by_itself() {
         "{}",
         told.stderr
     );
-    assert_eq!(stage.value::<i64>(SLOTS).await, 0);
+    stage.until(&format!("({SLOTS}) = 0")).await;
     let after: String = stage.value(TRACES).await;
     assert_eq!(before, after);
 
@@ -178,5 +178,5 @@ async fn a_preview_ends_after_its_seconds() {
         "{}",
         ended.stderr
     );
-    assert_eq!(stage.value::<i64>(SLOTS).await, 0);
+    stage.until(&format!("({SLOTS}) = 0")).await;
 }

@@ -31,6 +31,8 @@ const PART_CHANGES_MAX: usize = 2048;
 const PART_BYTES_MAX: usize = 4 << 20;
 /// Chains of lookups are shorter.
 const ROUNDS_MAX: usize = 16;
+/// How long the server may take to let go of the slot; it does so without us, too.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// How often a slot creation that waits says whom it waits for.
 const WAIT_NOTICE: Duration = Duration::from_secs(2);
 
@@ -243,7 +245,7 @@ impl Preview<'_> {
                         .await
                         .map_err(anyhow::Error::from)?
                         .map_err(anyhow::Error::from)?;
-                    break;
+                    return Ok(self.seen);
                 }
                 Some(Event::Part(part)) => {
                     self.part(&part).await?;
@@ -262,6 +264,8 @@ impl Preview<'_> {
             }
         }
         ending.cancel();
+        // The server drops the slot before it closes its side.
+        let _ = tokio::time::timeout(GOODBYE_MAX, &mut stream).await;
         Ok(self.seen)
     }
 
