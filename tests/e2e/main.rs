@@ -18,6 +18,7 @@ mod malformed;
 mod operation;
 mod packs;
 mod partitions;
+mod preview;
 mod publication;
 mod quarantine;
 mod reload;

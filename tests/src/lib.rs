@@ -30,7 +30,7 @@ mod world;
 pub use audit::{Audit, Subscriber};
 pub use faults::{Outage, break_server, kill_sidecars};
 pub use load::{Load, Pace};
-pub use program::{Outcome, tidings};
+pub use program::{Outcome, Program, tidings};
 pub use proxy::{Damage, Proxy};
 pub use random::Random;
 pub use receiver::{Behaviour, Receiver};

@@ -73,6 +73,17 @@ where
     }
 }
 
+/// For commands that go on until they are told to stop.
+#[derive(Debug)]
+pub struct Program;
+
+impl Program {
+    /// `tidings --config FILE` with nothing behind it yet.
+    pub fn command(config: &Path) -> Command {
+        command(config)
+    }
+}
+
 /// `tidings --config FILE`, whatever settings the variables around us hold.
 pub(crate) fn command(config: &Path) -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();

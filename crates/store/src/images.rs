@@ -1,11 +1,15 @@
 //! The last row seen for each key of every table that a rule names.
 
+mod preload;
+
 use std::collections::{BTreeSet, HashMap};
 
 use activity::{Key, TableName};
 
 use crate::attributes::FormerNames;
 use crate::{Error, Session, quote_identifier, quote_literal};
+
+pub use preload::{all, known};
 
 /// The numbers and generations of the tables that have images.
 #[derive(Debug, Default)]
@@ -205,6 +209,10 @@ pub(crate) async fn void(
 }
 
 impl ImageTables {
+    pub fn contains(&self, table: &TableName) -> bool {
+        self.0.contains_key(table)
+    }
+
     pub(crate) fn get(&self, table: &TableName) -> Result<ImageTable, Error> {
         let unknown = || Error::Unreadable(format!("table {table} has no number in image_tables"));
         self.0.get(table).copied().ok_or_else(unknown)

@@ -95,6 +95,8 @@ pub enum Rules {
         #[arg(long)]
         json: bool,
     },
+    /// Print what packs would make of live traffic, and write nothing.
+    Preview(Preview),
     /// Play golden cases: rows in, actions out.
     Test {
         /// Files of cases, or packs whose cases lie beside them (shop.toml: shop.cases.toml).
@@ -103,6 +105,21 @@ pub enum Rules {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// Files, or names of built-in packs; without any those of capture.rules.
+    pub packs: Vec<String>,
+    /// End after so many seconds; without it when it is interrupted.
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Begin with the WAL that the sidecar has not confirmed yet; without --seconds, end with it.
+    #[arg(long)]
+    pub recent: bool,
+    /// A line of JSON for each action and fault.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod failure;
 mod finding;
 mod init;
 mod packs;
+mod preview;
 mod reload;
 mod secrecy;
 pub mod settings;

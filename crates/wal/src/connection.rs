@@ -137,14 +137,41 @@ impl Connection {
                 "failover slots need Postgres 17 or later".to_owned(),
             ));
         }
-        let options = match (self.version, failover) {
-            (..150_000, _) => "NOEXPORT_SNAPSHOT",
-            (_, false) => "(SNAPSHOT 'nothing')",
-            (_, true) => "(SNAPSHOT 'nothing', FAILOVER 'true')",
+        let options = if failover {
+            "(SNAPSHOT 'nothing', FAILOVER 'true')"
+        } else {
+            self.no_snapshot()
         };
         let name = identifier(name);
-        let command = format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput {options}");
-        let rows = self.query(&command).await?;
+        self.create(&format!("{name} LOGICAL pgoutput {options}"))
+            .await
+    }
+
+    /// The same for a slot that lasts as long as this connection, however that ends.
+    pub async fn create_temporary_slot(&mut self, name: &str) -> Result<Lsn, Error> {
+        let (name, options) = (identifier(name), self.no_snapshot());
+        self.create(&format!("{name} TEMPORARY LOGICAL pgoutput {options}"))
+            .await
+    }
+
+    /// Makes such a slot that begins where another one stands, in use or not. That one stays as it is.
+    pub async fn copy_slot(&mut self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (literal(from), literal(to));
+        let sql = format!("select pg_copy_logical_replication_slot({from}, {to}, true)");
+        self.query(&sql).await.map(|_| ())
+    }
+
+    fn no_snapshot(&self) -> &'static str {
+        match self.version {
+            ..150_000 => "NOEXPORT_SNAPSHOT",
+            _ => "(SNAPSHOT 'nothing')",
+        }
+    }
+
+    async fn create(&mut self, slot: &str) -> Result<Lsn, Error> {
+        let rows = self
+            .query(&format!("CREATE_REPLICATION_SLOT {slot}"))
+            .await?;
         let begin = value(&rows, 1).and_then(|text| text.parse().ok());
         begin.ok_or_else(|| Malformed::MissingAnswer("the slot's begin").into())
     }

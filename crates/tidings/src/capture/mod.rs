@@ -11,7 +11,7 @@ mod group;
 mod guard;
 mod kept;
 mod lineage;
-mod load;
+pub mod load;
 mod retry;
 mod session;
 mod writer;

@@ -36,7 +36,10 @@ pub async fn check(
 }
 
 /// The packs that are named, where the settings place them; without names those of the settings.
-fn sources(settings: Option<&Settings>, named: &[String]) -> Result<Vec<PackSource>, Failure> {
+pub(super) fn sources(
+    settings: Option<&Settings>,
+    named: &[String],
+) -> Result<Vec<PackSource>, Failure> {
     let placed = |pack: &String| {
         let known = settings.and_then(|s| s.capture.rules.iter().find(|known| known.pack == *pack));
         let schema = known.and_then(|known| known.schema.clone());

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod preview;
 mod test;
 
 use crate::Failure;
@@ -15,6 +16,7 @@ pub async fn rules(
     match arguments {
         Rules::Check(arguments) => check::check(settings, arguments).await,
         Rules::Explain { action, json } => explain::explain(&settings()?, action, *json).await,
+        Rules::Preview(arguments) => preview::preview(&settings()?, arguments).await,
         Rules::Test { files, json } => test::test(files, *json),
     }
 }
