@@ -1,9 +1,23 @@
 //! The packs that come with Tidings.
 
-const PACKS: &[(&str, &str)] = &[(
-    "reference",
-    include_str!("../../../config/rules/reference.toml"),
-)];
+const PACKS: &[(&str, &str)] = &[
+    (
+        "reference",
+        include_str!("../../../config/rules/reference.toml"),
+    ),
+    (
+        "turbobackend",
+        include_str!("../../../config/rules/turbobackend.toml"),
+    ),
+    (
+        "dokploy",
+        include_str!("../../../config/rules/dokploy.toml"),
+    ),
+    (
+        "coolify",
+        include_str!("../../../config/rules/coolify.toml"),
+    ),
+];
 
 /// The text of a pack that comes with Tidings.
 pub fn builtin(name: &str) -> Option<&'static str> {
