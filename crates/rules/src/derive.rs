@@ -8,7 +8,7 @@ use activity::{Action, Key, OldRow, Operation, Origin, Part, Position, Source, T
 use crate::context::Context;
 use crate::image::{Image, ImageWrite, Images, Loaded};
 use crate::kept::KeptChange;
-use crate::layout::{Layout, Layouts};
+use crate::layout::Layouts;
 use crate::net::{Before, Net, Nets, Outcome};
 use crate::row::Cell;
 use crate::rule::Rule;
@@ -290,34 +290,36 @@ impl Rules {
 
 /// The keys that the part touched, each with the image that is its last.
 fn writes(outcome: &Outcome, images: &Images) -> Vec<ImageWrite> {
-    let mut last: BTreeMap<(usize, &Key), (&Layout, Option<Image>)> = BTreeMap::new();
+    type Last<'a> = (&'a Net, Option<Image>);
+    let mut last: BTreeMap<(usize, &Key), Last<'_>> = BTreeMap::new();
     for net in &outcome.nets {
         if let Some((key, image)) = net.image() {
-            last.insert((net.layout.table, key), (&net.layout, Some(image)));
+            last.insert((net.layout.table, key), (net, Some(image)));
         }
     }
     for net in &outcome.nets {
         if let Some(key) = &net.key_before {
-            last.entry((net.layout.table, key))
-                .or_insert((&net.layout, None));
+            last.entry((net.layout.table, key)).or_insert((net, None));
         }
     }
-    let differs = |((table, key), (layout, image)): ((usize, &Key), (&Layout, Option<Image>))| {
+    let differs = |((table, key), (net, image)): ((usize, &Key), Last<'_>)| {
+        let name = net.layout.name();
         let stored = if outcome.truncated.contains_key(&table) {
             Some(&Loaded::Absent)
         } else {
-            images.get(layout.name(), key)
+            images.get(name, key)
         };
         let same = match (stored, &image) {
             // Columns that an earlier pack named go with the next write.
             (Some(Loaded::Known(stored)), Some(image)) => stored == image,
-            (Some(Loaded::Absent), None) => true,
+            (Some(Loaded::Absent), None) => !images.keeps_deletes(name),
             _ => false,
         };
         (!same).then(|| ImageWrite {
-            table: layout.name().clone(),
+            table: name.clone(),
             key: key.clone(),
             image,
+            key_before: net.key_before.clone(),
         })
     };
     last.into_iter().filter_map(differs).collect()

@@ -76,6 +76,8 @@ pub struct ImageWrite {
     pub key: Key,
     /// `None`: the row was deleted, or its key moved away.
     pub image: Option<Image>,
+    /// The key that the row had before the part; `None` for a new row.
+    pub key_before: Option<Key>,
 }
 
 /// The images loaded so far. A clone is cheap as long as neither is changed.
@@ -86,6 +88,7 @@ pub struct Images(Arc<Known>);
 struct Known {
     tables: HashMap<TableName, Table>,
     truncated: HashSet<TableName>,
+    keeps_deletes: HashSet<TableName>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,6 +107,16 @@ struct Unique {
 }
 
 impl Images {
+    /// From here on deletes are among the writes even of keys without an image: the table is being
+    /// reconciled, and a chunk that was read before may still hold the row.
+    pub fn keep_deletes(&mut self, table: TableName) {
+        Arc::make_mut(&mut self.0).keeps_deletes.insert(table);
+    }
+
+    pub(crate) fn keeps_deletes(&self, table: &TableName) -> bool {
+        self.0.keeps_deletes.contains(table)
+    }
+
     /// Sets what is known of a key, in place of what was.
     pub fn insert(&mut self, table: TableName, key: Key, loaded: Loaded) {
         let table = Arc::make_mut(&mut self.0).tables.entry(table).or_default();

@@ -19,11 +19,11 @@ use self::columns::{Columns, ImageColumns};
 use self::quarantine::{Quarantined, quarantine, settle};
 use self::statements::Statements;
 use crate::actions_table::ActionsTable;
-use crate::images::{ImageChange, ImageTables, RowJson};
+use crate::images::{ImageChange, ImageTables, RowJson, Told};
 use crate::log::LoggedAction;
 use crate::progress::Half;
 use crate::quarantine::Outcome;
-use crate::{Error, Remedy, Session, images, quote_identifier};
+use crate::{Error, Remedy, Session, images, quote_identifier, reconcile};
 
 /// An action with its identity and time, ready for the log.
 #[derive(Clone, Debug)]
@@ -95,6 +95,8 @@ pub struct Batch {
     /// Each table once, however often it was truncated.
     pub truncated: Vec<TableName>,
     pub retried: Vec<Retried>,
+    /// Where this is a chunk of a table under reconcile.
+    pub advance: Option<reconcile::Advance>,
 }
 
 impl Batch {
@@ -104,6 +106,7 @@ impl Batch {
             && self.images.is_empty()
             && self.truncated.is_empty()
             && self.retried.is_empty()
+            && self.advance.is_none()
     }
 }
 
@@ -426,7 +429,7 @@ impl<'a> Write<'a> {
         for change in changes {
             let mut table = self.tables.get(&change.table)?;
             table.generation += i32::from(truncated.contains(&change.table));
-            let columns = if change.row.is_some() {
+            let columns = if change.row.is_some() || table.keeps_deletes {
                 &mut kept
             } else {
                 &mut gone
@@ -435,7 +438,14 @@ impl<'a> Write<'a> {
             columns.keys.push(change.key.as_str());
             columns.generations.push(table.generation);
             columns.xids.push(change.xid as i64);
-            columns.rows.extend(change.row.as_deref());
+            columns.rows.push(change.row.as_deref());
+            let (told, heir) = match &change.told {
+                Told::Yes => (Some(true), None),
+                Told::No => (Some(false), None),
+                Told::As(key) => (None, Some(key.as_str())),
+            };
+            columns.told.push(told);
+            columns.heirs.push(heir);
         }
         if !kept.ids.is_empty() {
             let ImageColumns {
@@ -444,11 +454,13 @@ impl<'a> Write<'a> {
                 generations,
                 xids,
                 rows,
+                told,
+                heirs,
             } = &kept;
             transaction
                 .execute(
                     &self.statements.keep_images,
-                    &[ids, keys, generations, xids, rows],
+                    &[ids, keys, generations, xids, rows, told, heirs],
                 )
                 .await?;
         }
@@ -457,7 +469,10 @@ impl<'a> Write<'a> {
                 .execute(&self.statements.drop_images, &[&gone.ids, &gone.keys])
                 .await?;
         }
-        Ok(())
+        match &self.batch.advance {
+            Some(advance) => reconcile::advance(transaction, advance).await,
+            None => Ok(()),
+        }
     }
 
     async fn faults(&self, transaction: &Transaction<'_>) -> Result<(), Error> {

@@ -23,6 +23,8 @@ pub struct ImageTables(
 pub(crate) struct ImageTable {
     pub(crate) id: i32,
     pub(crate) generation: i32,
+    /// While the table is reconciled: what is deleted leaves a tombstone.
+    pub(crate) keeps_deletes: bool,
 }
 
 /// A row as JSON text: an object of column name to text or null.
@@ -37,6 +39,25 @@ pub struct ImageChange {
     pub row: Option<RowJson>,
     /// The 64-bit id of the transaction.
     pub xid: u64,
+    pub told: Told,
+}
+
+/// Whether an action has told of the row, or it came into being while Tidings watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Yes,
+    No,
+    /// As the database has it for the row that had this key before.
+    As(Key),
+}
+
+/// An image as it is stored, tombstones included.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub xid: u64,
+    pub told: bool,
+    /// `None`: the row was deleted.
+    pub row: Option<RowJson>,
 }
 
 /// Registers tables that are new, voids the images of those that no rule names any more, and reads
@@ -59,7 +80,8 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
     session
         .execute(
             "update image_tables as i set watched = n.named,
-               generation = generation + case when n.named then 0 else 1 end
+               generation = generation + case when n.named then 0 else 1 end,
+               columns = case when n.named then columns else '{}' end
              from (select t.table_id, exists (
                      select from unnest($1::text[], $2::text[]) as named (s, t)
                      where named.s = t.schema_name and named.t = t.table_name) as named
@@ -81,6 +103,7 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
             ImageTable {
                 id: row.get(2),
                 generation: row.get(3),
+                keeps_deletes: false,
             },
         )
     });
@@ -110,7 +133,7 @@ pub async fn load(
             "select image.table_id, image.key, image.row::text
              from unnest($1::integer[], $2::integer[], $3::text[]) as wanted (id, generation, key)
              join images as image on image.table_id = wanted.id and image.key = wanted.key
-               and image.generation = wanted.generation",
+               and image.generation = wanted.generation and image.row is not null",
             &[&ids, &generations, &texts],
         )
         .await?;
@@ -198,6 +221,59 @@ pub async fn index(
     Ok(())
 }
 
+/// Reads the images of keys of one table as they are stored; keys that have none, not even a
+/// tombstone, are left out.
+pub async fn stored(
+    session: &Session,
+    tables: &ImageTables,
+    table: &TableName,
+    keys: &[&Key],
+) -> Result<HashMap<Key, Stored>, Error> {
+    let known = tables.get(table)?;
+    let texts: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+    let rows = session
+        .query(
+            "select key, xid, told, row::text from images
+             where table_id = $1 and generation = $2 and key = any($3)",
+            &[&known.id, &known.generation, &texts],
+        )
+        .await?;
+    let stored = rows.iter().map(|row| {
+        let stored = Stored {
+            xid: row.get::<_, i64>(1).unsigned_abs(),
+            told: row.get(2),
+            row: row.get(3),
+        };
+        (Key::from_stored(row.get(0)), stored)
+    });
+    Ok(stored.collect())
+}
+
+/// Keys of a table's images after `after`, in order. `lacking`: only images that lack one of these
+/// columns. Keys that are kept as a hash are left out: no row can be found by them.
+pub async fn keys(
+    session: &Session,
+    table_id: i32,
+    after: Option<&str>,
+    lacking: Option<&[String]>,
+    limit: i64,
+) -> Result<Vec<Key>, Error> {
+    let rows = session
+        .query(
+            "select i.key from images i join image_tables t using (table_id)
+             where i.table_id = $1 and i.generation = t.generation and i.row is not null
+               and ($2::text is null or i.key > $2) and i.key like '[%'
+               and ($3::text[] is null or not i.row ?& $3)
+             order by i.key limit $4",
+            &[&table_id, &after, &lacking, &limit],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Key::from_stored(row.get(0)))
+        .collect())
+}
+
 /// Raises the generations of truncated tables: their images are void from here on.
 pub(crate) async fn void(
     session: &tokio_postgres::Transaction<'_>,
@@ -216,6 +292,27 @@ impl ImageTables {
     pub(crate) fn get(&self, table: &TableName) -> Result<ImageTable, Error> {
         let unknown = || Error::Unreadable(format!("table {table} has no number in image_tables"));
         self.0.get(table).copied().ok_or_else(unknown)
+    }
+
+    /// Whether a delete leaves a tombstone: while the table is reconciled.
+    pub fn keeps_deletes(&self, table: &TableName) -> bool {
+        self.0.get(table).is_some_and(|known| known.keeps_deletes)
+    }
+
+    /// Those under reconcile from now on.
+    pub fn keep_deletes<'a>(&mut self, tables: impl IntoIterator<Item = &'a TableName>) {
+        for known in self.0.values_mut() {
+            known.keeps_deletes = false;
+        }
+        for table in tables {
+            if let Some(known) = self.0.get_mut(table) {
+                known.keeps_deletes = true;
+            }
+        }
+    }
+
+    pub fn generation(&self, table: &TableName) -> Option<i32> {
+        self.0.get(table).map(|known| known.generation)
     }
 
     pub(crate) fn raise(&mut self, table: &TableName) {

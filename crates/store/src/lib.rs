@@ -19,6 +19,7 @@ pub mod partitions;
 pub mod progress;
 pub mod quarantine;
 pub mod released;
+pub mod reconcile;
 pub mod rows;
 mod session;
 pub mod setup;

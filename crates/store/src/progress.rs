@@ -65,8 +65,9 @@ pub async fn exists(session: &Session) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
-/// Begins: the positions of a slot that has just been created. Images from before it are void: what
-/// happened to their rows in between was not seen.
+/// Begins: the positions of a slot that has just been created. What happened before it was not seen:
+/// tables whose images are complete are to be reconciled, other images are void. An image written
+/// under an id that this cluster has not reached counts as old: it is of another timeline.
 pub async fn init(
     session: &Session,
     slot: &str,
@@ -76,7 +77,26 @@ pub async fn init(
 ) -> Result<(), Error> {
     session
         .execute(
-            "with void as (update image_tables set generation = generation + 1)
+            "with now as (
+               select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid
+             ), void as (
+               update image_tables set generation = generation + 1 where columns = '{}'
+             ), aged as (
+               update images set xid = 0 from now where images.xid >= now.xid
+             ), asked as (
+               insert into reconcile (table_id, purpose, not_before_xid)
+               select table_id, 'reconcile', now.xid from image_tables, now
+               where columns <> '{}' and watched
+               on conflict (table_id) do update set request = reconcile.request + 1,
+                 purpose = case when reconcile.finished_at is null and reconcile.purpose = 'backfill'
+                   then 'backfill' else 'reconcile' end,
+                 since = case when reconcile.finished_at is null and reconcile.purpose = 'backfill'
+                   then reconcile.since end,
+                 pass = 'rows', round = 0, cursor = null, step = 0,
+                 not_before_xid = excluded.not_before_xid, rows_done = 0, actions = 0,
+                 estimated_rows = null, requested_at = now(), started_at = null,
+                 finished_at = null, seen_at = null, trouble = null
+             )
              insert into progress
                (slot, publication, system_id, timeline, publication_oid,
                 commit_lsn, end_lsn, confirm_limit)

@@ -16,7 +16,11 @@ pub(super) struct ImageColumns<'a> {
     pub(super) keys: Vec<&'a str>,
     pub(super) generations: Vec<i32>,
     pub(super) xids: Vec<i64>,
-    pub(super) rows: Vec<&'a str>,
+    /// `None`: a tombstone.
+    pub(super) rows: Vec<Option<&'a str>>,
+    pub(super) told: Vec<Option<bool>>,
+    /// Where `told` is as that of the image with this key.
+    pub(super) heirs: Vec<Option<&'a str>>,
 }
 
 /// Actions turned on their side: one array a column, for unnest.

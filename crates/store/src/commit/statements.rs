@@ -29,12 +29,17 @@ const UPDATE_PROGRESS: &str = "update progress set seq = seq + $3, commit_lsn = 
        half_index = $9, half_ordinal = $10, half_packs = $11
      where epoch = $1 and seq = $2";
 
-const KEEP_IMAGES: &str = "insert into images (table_id, key, generation, xid, row)
-     select id, key, generation, xid, image::jsonb
-     from unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[])
-       as changed (id, key, generation, xid, image)
+// What an heir is told of is read as it was before this statement.
+const KEEP_IMAGES: &str = "insert into images (table_id, key, generation, xid, row, told)
+     select id, key, generation, xid, image::jsonb,
+       coalesce(told, (select before.told from images before
+         where before.table_id = id and before.key = heir
+           and before.generation = changed.generation and before.row is not null), false)
+     from unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::text[],
+       $6::boolean[], $7::text[]) as changed (id, key, generation, xid, image, told, heir)
      on conflict (table_id, key) do update
-       set generation = excluded.generation, xid = excluded.xid, row = excluded.row";
+       set generation = excluded.generation, xid = excluded.xid, row = excluded.row,
+         told = excluded.told";
 
 const DROP_IMAGES: &str =
     "delete from images using unnest($1::integer[], $2::text[]) as gone (id, key)

@@ -1,12 +1,12 @@
 //! One part of a transaction and the images become actions with identities. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use activity::{Action, ActionId, Identity, Key, Origin, Part, TableName};
-use rules::{Derivation, Image, Images, Rules, Shapes, Wanted};
+use rules::{Derivation, Image, ImageWrite, Images, Rules, Shapes, Wanted};
 use serde_json::Value;
 use store::commit::{Batch, NewAction, NewFault};
-use store::images::ImageChange;
+use store::images::{ImageChange, Told};
 
 use super::kept::Keeping;
 
@@ -15,8 +15,15 @@ use super::kept::Keeping;
 pub struct Gathered {
     actions: Vec<NewAction>,
     faults: Vec<NewFault>,
-    images: HashMap<(TableName, Key), (Option<Image>, u64)>,
+    images: HashMap<(TableName, Key), LastImage>,
     truncated: Vec<TableName>,
+}
+
+/// Where an image stands so far.
+struct LastImage {
+    image: Option<Image>,
+    xid: u64,
+    told: Told,
 }
 
 /// What stays the same for all parts of a transaction.
@@ -56,6 +63,10 @@ impl Deriver<'_> {
                 "logical messages with the prefix tidings are not JSON objects: they are ignored"
             );
         }
+        let told: HashSet<(TableName, Key)> = actions
+            .iter()
+            .map(|derived| (derived.source.table.clone(), derived.source.key.clone()))
+            .collect();
         for derived in actions {
             let identity = Identity {
                 system_id: self.system_id,
@@ -95,9 +106,14 @@ impl Deriver<'_> {
             }
         }
         images.apply(&writes);
-        let changed = writes
+        let changed: Vec<_> = writes
             .into_iter()
-            .map(|w| ((w.table, w.key), (w.image, xid)));
+            .map(|write| {
+                let (told, key) = (into.told(&write, &told), (write.table, write.key));
+                let image = write.image;
+                (key, LastImage { image, xid, told })
+            })
+            .collect();
         into.images.extend(changed);
         Ok(())
     }
@@ -109,17 +125,35 @@ impl Deriver<'_> {
 }
 
 impl Gathered {
+    /// A row that came into being now needs no telling, nor one that an action tells of; any other
+    /// one is told of as it was before, under the key that it had then.
+    fn told(&self, write: &ImageWrite, told: &HashSet<(TableName, Key)>) -> Told {
+        let id = (write.table.clone(), write.key.clone());
+        match &write.key_before {
+            None => Told::Yes,
+            Some(_) if told.contains(&id) => Told::Yes,
+            Some(before) => match self.images.get(&(id.0, before.clone())) {
+                Some(last) => last.told.clone(),
+                None => Told::As(before.clone()),
+            },
+        }
+    }
+
     pub fn batch(self) -> Batch {
-        let images = self
-            .images
-            .into_iter()
-            .map(|((table, key), (image, xid))| ImageChange {
-                table,
-                key,
-                row: image
-                    .map(|image| serde_json::to_string(&image).expect("texts and nulls print")),
-                xid,
-            });
+        let images =
+            self.images
+                .into_iter()
+                .map(
+                    |((table, key), LastImage { image, xid, told })| ImageChange {
+                        table,
+                        key,
+                        row: image.map(|image| {
+                            serde_json::to_string(&image).expect("texts and nulls print")
+                        }),
+                        xid,
+                        told,
+                    },
+                );
         let mut images: Vec<ImageChange> = images.collect();
         // Always in the same order, so that two writers could never deadlock on them.
         images.sort_by(|a, b| (&a.table, &a.key).cmp(&(&b.table, &b.key)));
@@ -129,6 +163,7 @@ impl Gathered {
             images,
             truncated: self.truncated,
             retried: Vec::new(),
+            advance: None,
         }
     }
 }
