@@ -12,9 +12,8 @@ create index images_tombstones on images (table_id) where row is null;
 alter table image_tables
     -- The key's columns, which the images' keys are made of. Empty: not known yet.
     add column key text[] not null default '{}',
-    -- The columns that the images of all rows hold, the key's included. Empty: there are rows
-    -- without an image.
-    add column columns text[] not null default '{}';
+    -- The columns that the images of all rows hold. Null: there may be rows without an image.
+    add column columns text[];
 
 -- One row for each table that is or was compared with its images.
 create table reconcile (

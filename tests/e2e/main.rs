@@ -21,6 +21,7 @@ mod partitions;
 mod preview;
 mod publication;
 mod quarantine;
+mod reconcile;
 mod reload;
 mod rules_check;
 mod rules_test;

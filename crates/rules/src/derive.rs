@@ -191,6 +191,14 @@ impl Rules {
         Ok((actions, faults))
     }
 
+    /// Where the images of a part's rows stand afterwards, whatever rules make of it: what differs from
+    /// those that were loaded.
+    pub fn writes(&self, part: &Part, shapes: &Shapes, images: &Images) -> Vec<ImageWrite> {
+        let mut layouts = self.layouts(shapes);
+        let outcome = Nets::new(&mut layouts, images).of(&part.changes);
+        writes(&outcome, images)
+    }
+
     /// Images for a group of parts, in which rows can be found by the columns that lookups go by.
     pub fn images(&self) -> Images {
         let mut images = Images::default();

@@ -186,6 +186,36 @@ pub async fn may_insert(session: &Session, role: &str, table: &TableName) -> Res
     Ok(row.get(0))
 }
 
+/// Those of `columns`, each with its table, that a role may not read.
+pub async fn unreadable(
+    session: &Session,
+    role: &str,
+    columns: &[(&TableName, &str)],
+) -> Result<Vec<(TableName, String)>, Error> {
+    let schemas: Vec<&str> = columns.iter().map(|(t, _)| t.schema.as_str()).collect();
+    let tables: Vec<&str> = columns.iter().map(|(t, _)| t.name.as_str()).collect();
+    let names: Vec<&str> = columns.iter().map(|(_, column)| *column).collect();
+    let rows = session
+        .query(
+            "select wanted.s, wanted.t, wanted.c
+             from unnest($2::text[], $3::text[], $4::text[]) with ordinality as wanted (s, t, c, place)
+             join pg_namespace n on n.nspname = wanted.s
+             join pg_class c on c.relnamespace = n.oid and c.relname = wanted.t
+             join pg_attribute a on a.attrelid = c.oid and a.attname = wanted.c
+             left join pg_roles r on r.rolname = $1
+             where (has_schema_privilege(r.oid, n.oid, 'usage')
+               and has_column_privilege(r.oid, c.oid, a.attnum, 'select')) is not true
+             order by wanted.place",
+            &[&role, &schemas, &tables, &names],
+        )
+        .await?;
+    let column = |row: &Row| {
+        let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        (table, row.get(2))
+    };
+    Ok(rows.iter().map(column).collect())
+}
+
 /// The sequences that column defaults refer to, each with the table that the default is of.
 const DEFAULT_SEQUENCES: &str = "select d.adrelid as of, q.oid, q.relnamespace as namespace,
        qn.nspname::text as schema, q.relname::text as name

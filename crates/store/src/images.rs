@@ -81,7 +81,7 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
         .execute(
             "update image_tables as i set watched = n.named,
                generation = generation + case when n.named then 0 else 1 end,
-               columns = case when n.named then columns else '{}' end
+               columns = case when n.named then columns end
              from (select t.table_id, exists (
                      select from unnest($1::text[], $2::text[]) as named (s, t)
                      where named.s = t.schema_name and named.t = t.table_name) as named

@@ -80,13 +80,13 @@ pub async fn init(
             "with now as (
                select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid
              ), void as (
-               update image_tables set generation = generation + 1 where columns = '{}'
+               update image_tables set generation = generation + 1 where columns is null
              ), aged as (
                update images set xid = 0 from now where images.xid >= now.xid
              ), asked as (
                insert into reconcile (table_id, purpose, not_before_xid)
                select table_id, 'reconcile', now.xid from image_tables, now
-               where columns <> '{}' and watched
+               where columns is not null and watched
                on conflict (table_id) do update set request = reconcile.request + 1,
                  purpose = case when reconcile.finished_at is null and reconcile.purpose = 'backfill'
                    then 'backfill' else 'reconcile' end,

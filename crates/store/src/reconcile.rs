@@ -68,7 +68,7 @@ pub struct Needed {
     pub table: TableName,
     /// In the key's order.
     pub key: Vec<String>,
-    /// Those that rules name and the table has, and the key's; each once.
+    /// Those that rules name and the table has.
     pub columns: Vec<String>,
 }
 
@@ -120,7 +120,7 @@ pub async fn require(session: &Session, needed: &[Needed]) -> Result<(), Error> 
             .execute(
                 "update image_tables set key = $3,
                    generation = generation + case when key <> '{}' then 1 else 0 end,
-                   columns = case when key <> '{}' then '{}' else columns end
+                   columns = case when key <> '{}' then null else columns end
                  where schema_name = $1 and table_name = $2 and key <> $3",
                 &[&table.schema, &table.name, key],
             )
@@ -139,7 +139,7 @@ pub async fn require(session: &Session, needed: &[Needed]) -> Result<(), Error> 
                 "insert into reconcile (table_id, purpose, not_before_xid)
                  select table_id, 'fill', pg_snapshot_xmax(pg_current_snapshot())::text::bigint
                  from image_tables
-                 where schema_name = $1 and table_name = $2 and not columns @> $3
+                 where schema_name = $1 and table_name = $2 and (columns @> $3) is not true
                  on conflict (table_id) do update set request = reconcile.request + 1,
                    purpose = excluded.purpose, since = null, pass = 'rows', round = 0, cursor = null,
                    step = 0, not_before_xid = excluded.not_before_xid, rows_done = 0, actions = 0,
@@ -194,7 +194,7 @@ pub async fn request(
         .execute(
             "insert into reconcile (table_id, purpose, since, not_before_xid)
              select i.table_id,
-               case when $3 = 'reconcile' and i.columns = '{}' then 'fill' else $3 end, $4,
+               case when $3 = 'reconcile' and i.columns is null then 'fill' else $3 end, $4,
                pg_snapshot_xmax(pg_current_snapshot())::text::bigint
              from unnest($1::text[], $2::text[]) as named (s, t)
              join image_tables i on i.schema_name = named.s and i.table_name = named.t
@@ -219,13 +219,15 @@ pub async fn unobserved(session: &Session, table: &TableName) -> Result<(), Erro
     session
         .execute(
             "update image_tables set generation = generation + 1
-             where schema_name = $1 and table_name = $2 and columns = '{}'",
+             where schema_name = $1 and table_name = $2 and columns is null
+               and exists (select from images i where i.table_id = image_tables.table_id
+                             and i.generation = image_tables.generation)",
             &[&table.schema, &table.name],
         )
         .await?;
     let known = session
         .query_opt(
-            "select from image_tables where schema_name = $1 and table_name = $2 and columns <> '{}'",
+            "select from image_tables where schema_name = $1 and table_name = $2 and columns is not null",
             &[&table.schema, &table.name],
         )
         .await?;
@@ -242,7 +244,8 @@ pub async fn unobserved(session: &Session, table: &TableName) -> Result<(), Erro
                 "update reconcile r set pass = 'rows', round = 0, cursor = null, step = 0,
                    started_at = null
                  from image_tables i where i.table_id = r.table_id and r.finished_at is null
-                   and i.schema_name = $1 and i.table_name = $2",
+                   and i.schema_name = $1 and i.table_name = $2
+                   and (r.started_at is not null or r.step > 0)",
                 &[&table.schema, &table.name],
             )
             .await?;
@@ -289,7 +292,7 @@ async fn work(session: &Session, started: bool) -> Result<Vec<Work>, Error> {
     let rows = session
         .query(
             "select r.table_id, i.schema_name, i.table_name, r.request, r.purpose, r.since,
-               i.columns <> '{}', r.pass, r.round, r.cursor, r.step, r.not_before_xid, i.key, r.columns
+               i.columns is not null, r.pass, r.round, r.cursor, r.step, r.not_before_xid, i.key, r.columns
              from reconcile r join image_tables i using (table_id)
              where r.finished_at is null and (r.started_at is not null or not $1)
              order by r.requested_at, r.table_id",

@@ -20,6 +20,9 @@ pub struct Session {
 pub enum Purpose {
     /// Writes beside the worker: gives way to its locks before a deadlock check would.
     Write,
+    /// Reads the worker's tables: waits for none of its locks, and what a policy would hide from it is
+    /// an error. What it writes itself need not wait for a standby.
+    Read,
     /// Reads and administers; waits as long as the server lets it.
     Admin,
 }
@@ -38,11 +41,18 @@ impl Session {
         let path = quote_identifier(schema);
         let limits = match purpose {
             Purpose::Write => "set lock_timeout = '500ms'; set statement_timeout = '60s';",
+            Purpose::Read => {
+                "set lock_timeout = '200ms'; set statement_timeout = '30s'; set row_security = off;"
+            }
             Purpose::Admin => "",
         };
         // `off` would let a confirmed position outrun what a crash of the server keeps.
         let durable = "select set_config('synchronous_commit', 'on', false) \
                        where current_setting('synchronous_commit') = 'off'";
+        let durable = match purpose {
+            Purpose::Read => "set synchronous_commit = local",
+            Purpose::Write | Purpose::Admin => durable,
+        };
         session
             .batch_execute(&format!(
                 "set search_path = {path}, pg_catalog; {limits} {durable}"

@@ -45,6 +45,8 @@ pub struct Found {
     pub actions_table_exists: bool,
     /// Whether the run role may already insert into it.
     pub may_insert: bool,
+    /// Columns of the worker's that the run role must read and may not.
+    pub unreadable: Vec<(TableName, String)>,
     /// Those that the defaults of its columns use.
     pub sequences: Vec<TableName>,
     pub tables: HashMap<TableName, Table>,
@@ -105,6 +107,9 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
     publication::steps(wanted, found, &mut step);
     if !may_insert {
         step("what the run role writes", grants(wanted, found));
+    }
+    if !found.role.is_some_and(|role| role.superuser) {
+        read_grants(wanted, found, &mut step);
     }
     let owner = found
         .publication
@@ -243,6 +248,27 @@ fn grants(wanted: &Wanted, found: &Found) -> String {
     let sequences = found.sequences.iter();
     grants.extend(sequences.map(|s| format!("grant usage on sequence {s} to {role};")));
     grants.join(" ")
+}
+
+/// What reconcile reads: of each table the key and the columns that rules name, and no other.
+fn read_grants(wanted: &Wanted, found: &Found, step: &mut impl FnMut(&str, String)) {
+    let role = quote_identifier(&wanted.role);
+    for WantedTable { table, .. } in &wanted.tables {
+        let columns = found.unreadable.iter().filter(|(of, _)| of == table);
+        let columns: Vec<String> = columns.map(|(_, name)| quote_identifier(name)).collect();
+        if columns.is_empty() {
+            continue;
+        }
+        let schema = quote_identifier(&table.schema);
+        let columns = columns.join(", ");
+        step(
+            "what the run role reads: rows from before, and those that it missed",
+            format!(
+                "grant usage on schema {schema} to {role}; \
+                 grant select ({columns}) on table {table} to {role};"
+            ),
+        );
+    }
 }
 
 fn create_slot(slot: &str, version: u32) -> String {

@@ -44,6 +44,8 @@ pub struct Seen {
     pub at: Timestamp,
     /// The key of the last row, where there may be more after it.
     pub cursor: Option<Vec<String>>,
+    /// Not all rows of [`Span::Of`] fit: ask for fewer.
+    pub cut: bool,
 }
 
 /// Reads a chunk in a transaction of its own, which is over when this returns. The session must not
@@ -72,7 +74,8 @@ async fn read(
     let (place, limit) = match span {
         Span::After(None) => ("true".to_owned(), limits.rows),
         Span::After(Some(cursor)) => (table.beyond(cursor), limits.rows),
-        Span::Of(keys) => (table.among(keys), keys.len().saturating_mul(2)),
+        // One row for each key, and one more to find that these were all.
+        Span::Of(keys) => (table.among(keys), keys.len() + 1),
     };
     let order = match span {
         Span::After(_) => format!("order by {}", table.order()),
@@ -143,6 +146,7 @@ async fn read(
         rows.retain(|(_, row)| wanted.contains_key(table.key(row).1.as_slice()));
     }
     Ok(Seen {
+        cut: matches!(span, Span::Of(_)) && !done,
         cursor: cursor.filter(|_| matches!(span, Span::After(_)) && !done),
         rows,
         snapshot,

@@ -48,6 +48,7 @@ fn found() -> Found {
         schema_exists: false,
         actions_table_exists: false,
         may_insert: false,
+        unreadable: Vec::new(),
         sequences: Vec::new(),
         tables: HashMap::from([(TableName::new("public", "projects"), table)]),
         publication: None,
@@ -281,4 +282,16 @@ fn an_owner_who_may_not_hand_over_is_told_the_membership_that_lacks() {
     found.server.superuser = true;
     let steps = plan(&wanted(), &found).unwrap();
     assert!(steps.iter().all(|step| step.kind != StepKind::Role));
+}
+
+#[test]
+fn the_run_role_is_let_read_the_key_and_the_columns_that_rules_name() {
+    let table = TableName::new("public", "projects");
+    let found = Found {
+        unreadable: vec![(table.clone(), "project_id".into()), (table, "name".into())],
+        ..found()
+    };
+    let sql = sql(&plan(&wanted(), &found).unwrap());
+    let grant = r#"grant select ("project_id", "name") on table public.projects to "tidings";"#;
+    assert!(sql.contains(grant), "{sql}");
 }

@@ -60,6 +60,7 @@ impl Guard {
         };
         let seen = guard.look(session).await?;
         guard.protect(session, &seen).await?;
+        guard.note_unpublished(session, &seen).await?;
         guard.published(&seen)?;
         guard.publication_oid = seen.publication.oid;
         guard.shapes = guard.shapes(&seen)?;
@@ -79,6 +80,7 @@ impl Guard {
     pub async fn check(&self, session: &Session) -> Result<(), Fault> {
         let seen = self.look(session).await?;
         self.protect(session, &seen).await?;
+        self.note_unpublished(session, &seen).await?;
         let oid = seen.publication.oid;
         if oid != self.publication_oid {
             return Err(Fault::Passing(format!(
@@ -150,6 +152,9 @@ impl Guard {
                     .iter()
                     .any(|(table, _)| self.tables.contains(table)) =>
             {
+                for (table, _) in &dangerous {
+                    store::reconcile::unobserved(session, table).await?;
+                }
                 Err(Fault::Operator(format!(
                     "{reasons}. Until then it is out of publication {}, and its changes are not \
                      observed. Run `tidings setup` after that",
@@ -168,6 +173,15 @@ impl Guard {
                 chain(&error)
             ))),
         }
+    }
+
+    /// What changes in a table while it is out of the publication is found by comparing it afterwards.
+    async fn note_unpublished(&self, session: &Session, seen: &Seen) -> Result<(), Fault> {
+        let out = |table: &&TableName| seen.publication.find(table).is_none();
+        for table in self.tables.iter().filter(out) {
+            store::reconcile::unobserved(session, table).await?;
+        }
+        Ok(())
     }
 
     /// Whether the publication sends everything, and is ours to take a table out of.

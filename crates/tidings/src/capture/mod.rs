@@ -12,6 +12,7 @@ mod guard;
 mod kept;
 mod lineage;
 pub mod load;
+mod reconcile;
 mod retry;
 mod session;
 mod writer;

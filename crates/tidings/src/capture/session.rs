@@ -14,6 +14,7 @@ use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start, Stream};
 
 use super::group::Group;
 use super::guard::Guard;
+use super::reconcile::{Desk, desk};
 use super::writer::Writer;
 use super::{Context, Fault, lineage};
 use crate::backoff::Backoff;
@@ -64,9 +65,11 @@ pub async fn live(
     let mut stream = AbortOnDropHandle::new(stream);
     context.health.capture.up();
     backoff.reset();
+    let (desk, reader) = desk(context);
     let writer = tokio::select! {
         biased;
-        writer = write(writer, received, &confirms, stop) => writer?,
+        writer = write(writer, received, &confirms, desk, stop) => writer?,
+        () = reader.run() => None,
         ended = &mut stream => return Err(ended_early(ended)),
     };
     let Some(writer) = writer else {
@@ -132,6 +135,7 @@ async fn write<'a>(
     mut writer: Writer<'a>,
     mut received: mpsc::Receiver<Event>,
     confirms: &watch::Sender<Confirm>,
+    mut desk: Desk,
     stop: &CancellationToken,
 ) -> Result<Option<Writer<'a>>, Fault> {
     let mut guard = tokio::time::interval(GUARD_PERIOD);
@@ -141,6 +145,9 @@ async fn write<'a>(
     let mut next = Group::default();
     let mut open = true;
     loop {
+        if desk.can_apply(&writer) {
+            in_time(GROUP_MAX, desk.apply(&mut writer)).await?;
+        }
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Some(writer)),
@@ -153,6 +160,10 @@ async fn write<'a>(
                 if in_time(GROUP_MAX, writer.retry()).await? {
                     retry.reset_after(RETRY_SPACING);
                 }
+                continue;
+            }
+            due = desk.due() => {
+                in_time(ANSWER_MAX, desk.tend(due, &mut writer)).await?;
                 continue;
             }
             event = received.recv(), if next.is_empty() => match event {

@@ -13,7 +13,7 @@ use store::images::{self, ImageTables};
 use store::log::LoggedAction;
 use store::progress::{self, Half, Progress};
 use store::{Error, Remedy, Session};
-use store::{catalog, partitions};
+use store::{catalog, partitions, reconcile};
 use wal::Confirm;
 
 use super::derive::{Deriver, Gathered};
@@ -52,6 +52,10 @@ pub struct Writer<'a> {
     covered: Seq,
     /// What the stream must show before anything is confirmed: the end of our last commit.
     gate: Lsn,
+    /// Everything that was committed before this is in.
+    pub(super) passed: Lsn,
+    /// Of the transaction that came last there is more to come.
+    pub(super) in_transaction: bool,
     /// Whether `status` may still hold the reason of an earlier stop.
     has_stop_reason: bool,
 }
@@ -93,6 +97,7 @@ impl<'a> Writer<'a> {
             tracing::info!(table.before = %before, table.now = %now, "a renamed table keeps its images");
         }
         let mut image_tables = images::tables(&session, &named).await?;
+        let in_transaction = progress.half.is_some();
         for used in rules.tables() {
             for column in &used.unique {
                 images::index(&session, &image_tables, &used.table, column).await?;
@@ -100,7 +105,7 @@ impl<'a> Writer<'a> {
         }
         attributes::remember(&session, &mut image_tables).await?;
         let gate = commit::gate(&session).await?;
-        Ok(Self {
+        let mut writer = Self {
             context,
             rules,
             session,
@@ -114,8 +119,14 @@ impl<'a> Writer<'a> {
             xid,
             covered: Seq::ZERO,
             gate,
+            passed: Lsn::ZERO,
+            in_transaction,
             has_stop_reason: true,
-        })
+        };
+        reconcile::require(&writer.session, &writer.needed()).await?;
+        // Before the stream shows anything: what is deleted from here on must leave its tombstone.
+        writer.take_up().await?;
+        Ok(writer)
     }
 
     /// Waits until the connection to the database is lost. Cancel safe.
@@ -134,6 +145,7 @@ impl<'a> Writer<'a> {
             progress::resumed(&self.session, self.progress.epoch).await?;
         }
         let confirmable = group.confirmable();
+        let in_transaction = group.parts.last().map(|part| part.end.is_none());
         if !group.parts.is_empty() {
             let batch = self.derive(&group).await?;
             // A transaction that means nothing to us costs no write: it is passed like a mark. But one
@@ -145,9 +157,11 @@ impl<'a> Writer<'a> {
                 self.write(reached, &batch).await?;
             }
         }
+        self.in_transaction = in_transaction.unwrap_or(self.in_transaction);
         let Some(position) = confirmable else {
             return Ok(None);
         };
+        self.passed = self.passed.max(position);
         if position > self.progress.confirm_limit {
             self.lease(position).await?;
         }
@@ -185,6 +199,11 @@ impl<'a> Writer<'a> {
     /// whole group together, one hop after the other.
     async fn derive(&mut self, group: &Group) -> Result<Batch, Fault> {
         let mut images = self.rules.images();
+        for table in self.guard.tables() {
+            if self.image_tables.keeps_deletes(table) {
+                images.keep_deletes(table.clone());
+            }
+        }
         let mut keys = BTreeSet::new();
         for part in &group.parts {
             let (rules, shapes) = self.rules(part);

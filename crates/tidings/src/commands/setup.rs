@@ -86,13 +86,25 @@ pub async fn publish(settings: &Settings, rules: &Rules) -> Result<(), Failure> 
 async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
     let server = catalog::server(admin).await?;
     let tables: Vec<_> = wanted.tables.iter().map(|t| t.table.clone()).collect();
+    let tables = catalog::tables(admin, &tables).await?;
+    let mut read = Vec::new();
+    for WantedTable { table, columns, .. } in &wanted.tables {
+        let key = tables.get(table).map_or(&[][..], |known| &known.key);
+        let named = columns.iter().filter(|column| !key.contains(column));
+        read.extend(
+            key.iter()
+                .chain(named)
+                .map(|column| (table, column.as_str())),
+        );
+    }
     Ok(Found {
+        unreadable: catalog::unreadable(admin, &wanted.role, &read).await?,
         role: catalog::role(admin, &wanted.role).await?,
         schema_exists: catalog::schema_exists(admin, &wanted.schema).await?,
         actions_table_exists: catalog::table_exists(admin, &wanted.actions_table).await?,
         may_insert: catalog::may_insert(admin, &wanted.role, &wanted.actions_table).await?,
         sequences: catalog::default_sequences(admin, &wanted.actions_table).await?,
-        tables: catalog::tables(admin, &tables).await?,
+        tables,
         publication: catalog::publication(admin, server.version, &wanted.publication).await?,
         slot: catalog::slot(admin, &wanted.slot).await?,
         server,
