@@ -90,6 +90,11 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
             &[&schemas, &tables],
         )
         .await?;
+    known(session).await
+}
+
+/// The same, reading alone.
+pub async fn known(session: &Session) -> Result<ImageTables, Error> {
     let rows = session
         .query(
             "select schema_name, table_name, table_id, generation from image_tables",
@@ -309,6 +314,10 @@ impl ImageTables {
                 known.keeps_deletes = true;
             }
         }
+    }
+
+    pub fn id(&self, table: &TableName) -> Option<i32> {
+        self.0.get(table).map(|known| known.id)
     }
 
     pub fn generation(&self, table: &TableName) -> Option<i32> {

@@ -26,6 +26,8 @@ pub enum Command {
     /// Work with the columns that the publication lists.
     #[command(subcommand)]
     Columns(Columns),
+    /// Compare tables with their images: what was missed becomes actions.
+    Reconcile(Reconcile),
     /// Work with rule packs.
     #[command(subcommand)]
     Rules(Rules),
@@ -61,6 +63,20 @@ pub struct Setup {
     /// committed since the last confirmed position is not observed.
     #[arg(long)]
     pub new_slot: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// Tell also of rows from before Tidings that nothing has told of.
+    #[arg(long)]
+    pub backfill: bool,
+    /// Only of what is no older, by the time that the rule takes from the row: 2026-01-31,
+    /// 2026-01-31T12:00:00Z or unix seconds.
+    #[arg(long, value_name = "TIME", requires = "backfill", value_parser = crate::moment::parse)]
+    pub since: Option<i64>,
+    /// Print what would be told, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

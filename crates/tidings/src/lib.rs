@@ -17,6 +17,7 @@ mod deliver;
 mod failure;
 mod finding;
 mod init;
+mod moment;
 mod packs;
 mod preview;
 mod reload;

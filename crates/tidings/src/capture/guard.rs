@@ -236,27 +236,7 @@ impl Guard {
     }
 
     fn shapes(&self, seen: &Seen) -> Result<Shapes, Fault> {
-        let mut shapes = Shapes::default();
-        for TableUse { table, columns, .. } in &self.used {
-            match seen.tables.get(table) {
-                Some(known) if !known.key.is_empty() => {
-                    let types = known.columns.iter().zip(&known.types);
-                    let types = types.filter(|(column, _)| columns.contains(*column));
-                    let shape = Shape {
-                        key: known.key.clone(),
-                        types: types.map(|(column, oid)| (column.clone(), *oid)).collect(),
-                    };
-                    shapes.insert(table.clone(), shape)
-                }
-                _ => {
-                    return Err(Fault::Operator(format!(
-                        "table {table} has no primary key any more to tell its rows apart: run \
-                         `alter table {table} add primary key (…);`"
-                    )));
-                }
-            };
-        }
-        Ok(shapes)
+        shapes(&self.used, &seen.tables)
     }
 
     /// Rules that name such a column set its changes aside; the others go on.
@@ -286,6 +266,31 @@ impl Guard {
             }
         }
     }
+}
+
+/// What the stream does not tell of the tables that rules use.
+pub fn shapes(used: &[TableUse], tables: &HashMap<TableName, Table>) -> Result<Shapes, Fault> {
+    let mut shapes = Shapes::default();
+    for TableUse { table, columns, .. } in used {
+        match tables.get(table) {
+            Some(known) if !known.key.is_empty() => {
+                let types = known.columns.iter().zip(&known.types);
+                let types = types.filter(|(column, _)| columns.contains(*column));
+                let shape = Shape {
+                    key: known.key.clone(),
+                    types: types.map(|(column, oid)| (column.clone(), *oid)).collect(),
+                };
+                shapes.insert(table.clone(), shape)
+            }
+            _ => {
+                return Err(Fault::Operator(format!(
+                    "table {table} has no primary key any more to tell its rows apart: run \
+                         `alter table {table} add primary key (…);`"
+                )));
+            }
+        };
+    }
+    Ok(shapes)
 }
 
 /// How to say that a table is not published, with what stands in the way of publishing it.

@@ -6,11 +6,13 @@ mod demo;
 mod endpoints;
 mod init;
 mod quarantine;
+mod reconcile;
 mod rule_states;
 mod rules;
 mod run;
 mod setup;
 mod status;
+mod survey;
 mod uninstall;
 
 pub use setup::publish;
@@ -27,6 +29,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
         Command::Run(arguments) => run::run(settings()?, cli.config.as_deref(), &arguments).await,
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
+        Command::Reconcile(arguments) => reconcile::reconcile(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
@@ -60,4 +63,21 @@ fn not_set_up(settings: &Settings) -> Failure {
         "schema {} does not exist in this database: run `tidings setup` first",
         store::quote_identifier(&settings.database.schema)
     ))
+}
+
+/// A transaction that something waits for.
+fn describe(open: &store::catalog::OpenTransaction) -> String {
+    match (open.pid, open.age_seconds) {
+        (Some(pid), Some(age)) => {
+            format!(
+                "process {pid}: a transaction open for {age} s ({})",
+                open.what
+            )
+        }
+        (Some(pid), None) => format!(
+            "process {pid}: a transaction of a role that this one may not see into (a member of \
+             pg_read_all_stats may)"
+        ),
+        (None, age) => format!("{}, prepared {} s ago", open.what, age.unwrap_or_default()),
+    }
 }

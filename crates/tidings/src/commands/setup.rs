@@ -3,7 +3,7 @@ use std::time::Duration;
 use activity::Lsn;
 use anyhow::{Context, anyhow};
 use rules::Rules;
-use store::catalog::{self, OpenTransaction, Server};
+use store::catalog::{self, Server};
 use store::progress::{self, Lineage, Progress};
 use store::setup::{Found, Step, StepKind, Wanted, WantedTable, plan};
 use store::{Purpose, Session};
@@ -264,26 +264,10 @@ async fn create_slot(
             }
             () = tokio::time::sleep(WAIT_NOTICE) => {
                 for open in catalog::open_transactions(admin).await? {
-                    println!("waiting for {}", describe(&open));
+                    println!("waiting for {}", super::describe(&open));
                 }
             }
         }
-    }
-}
-
-fn describe(open: &OpenTransaction) -> String {
-    match (open.pid, open.age_seconds) {
-        (Some(pid), Some(age)) => {
-            format!(
-                "process {pid}: a transaction open for {age} s ({})",
-                open.what
-            )
-        }
-        (Some(pid), None) => format!(
-            "process {pid}: a transaction of a role that this one may not see into (a member of \
-             pg_read_all_stats may)"
-        ),
-        (None, age) => format!("{}, prepared {} s ago", open.what, age.unwrap_or_default()),
     }
 }
 

@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use store::{catalog, status};
+use store::{Session, catalog, status};
 
 use super::{rule_states, set_up_session};
 use crate::Failure;
@@ -60,9 +60,30 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
             "behind": deliveries.behind, "dead": deliveries.dead,
         },
         "quarantine": status::quarantined(&session).await?,
+        "reconcile": reconcile(&session).await?,
         "rules": rules,
         "rules_error": capture.rules_error,
     }))
+}
+
+/// What is or was compared with its images, and what that waits for.
+async fn reconcile(session: &Session) -> Result<Vec<Value>, Failure> {
+    let standings = store::reconcile::standings(session).await?;
+    let open = match standings.iter().any(|standing| standing.waits) {
+        true => catalog::open_transactions(session).await?,
+        false => Vec::new(),
+    };
+    let open: Vec<String> = open.iter().map(super::describe).collect();
+    let told = |standing: store::reconcile::Standing| {
+        let open = Some(open.join(", ")).filter(|open| standing.waits && !open.is_empty());
+        json!({
+            "table": standing.table.to_string(), "purpose": standing.purpose.as_str(),
+            "state": standing.state, "rows_done": standing.rows_done,
+            "estimated_rows": standing.estimated_rows, "actions": standing.actions,
+            "waiting_for": standing.trouble.or(open),
+        })
+    };
+    Ok(standings.into_iter().map(told).collect())
 }
 
 fn human(told: &Value) -> String {
@@ -100,6 +121,22 @@ fn human(told: &Value) -> String {
             "rules       not those of the settings: {}\n",
             text(&told["rules_error"])
         );
+    }
+    for table in told["reconcile"].as_array().into_iter().flatten() {
+        if table["state"] != "done" {
+            lines += &format!(
+                "{:<12}{} is {}: {} of about {} rows, {} actions\n",
+                text(&table["purpose"]),
+                text(&table["table"]),
+                text(&table["state"]),
+                text(&table["rows_done"]),
+                text(&table["estimated_rows"]),
+                text(&table["actions"])
+            );
+            if !table["waiting_for"].is_null() {
+                lines += &format!("            waits for {}\n", text(&table["waiting_for"]));
+            }
+        }
     }
     for rule in told["rules"].as_array().into_iter().flatten() {
         if rule["state"] != "ok" {

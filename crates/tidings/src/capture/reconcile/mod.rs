@@ -9,6 +9,7 @@ mod apply;
 mod chunk;
 mod merge;
 mod reader;
+mod tell;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +17,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+pub use apply::{is_wanted, needed};
 pub use chunk::{Chunk, Reply};
+pub use merge::{Compared, Found, compare};
 pub use reader::Reader;
+pub use tell::{Synthetic, Teller};
 
 use super::Fault;
 use super::writer::Writer;
