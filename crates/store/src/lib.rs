@@ -25,6 +25,7 @@ mod session;
 pub mod setup;
 pub mod snapshot;
 pub mod status;
+pub mod verify;
 
 pub use error::{Error, Remedy};
 pub use migrate::migrate;

@@ -28,6 +28,8 @@ pub enum Command {
     Columns(Columns),
     /// Compare tables with their images: what was missed becomes actions.
     Reconcile(Reconcile),
+    /// Compare project_actions with the log, and tables with images; writes nothing.
+    Verify(Verify),
     /// Work with rule packs.
     #[command(subcommand)]
     Rules(Rules),
@@ -77,6 +79,18 @@ pub struct Reconcile {
     /// Print what would be told, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Only what is no older: 2026-01-31, 2026-01-31T12:00:00Z or unix seconds.
+    #[arg(long, value_name = "TIME", value_parser = crate::moment::parse)]
+    pub since: Option<i64>,
+    /// Compare also with rows that the worker's own code wrote.
+    #[arg(long)]
+    pub legacy: bool,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

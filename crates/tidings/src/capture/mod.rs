@@ -29,7 +29,7 @@ pub use context::Context;
 pub use fault::Fault;
 pub use guard::shapes;
 pub use lineage::check as check_lineage;
-pub use reconcile::{Compared, Found, Synthetic, Teller, compare, is_wanted, needed};
+pub use reconcile::{Compared, Found, Synthetic, Teller, compare, differing, is_wanted, needed};
 pub use session::try_lock;
 
 use crate::backoff::Backoff;

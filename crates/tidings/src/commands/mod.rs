@@ -14,6 +14,7 @@ mod setup;
 mod status;
 mod survey;
 mod uninstall;
+mod verify;
 
 pub use setup::publish;
 
@@ -35,6 +36,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,
+        Command::Verify(arguments) => verify::verify(&settings()?, &arguments).await,
         Command::Uninstall(arguments) => uninstall::uninstall(&settings()?, &arguments).await,
     }
 }

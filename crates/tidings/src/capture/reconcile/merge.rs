@@ -107,6 +107,21 @@ pub fn differs(image: &Image, row: &Row) -> bool {
     known.any(|(held, value)| held.map(|text| &**text) != text(value).map(|text| &**text))
 }
 
+/// The names of the columns in which row and image differ.
+pub fn differing<'a>(compared: &Compared<'a>) -> Vec<&'a str> {
+    let (Some(image), Some(row)) = (&compared.image, compared.row) else {
+        return Vec::new();
+    };
+    let columns = row.relation.columns.iter().zip(&row.values);
+    columns
+        .filter(|(column, value)| {
+            let held = image.get(&column.name);
+            held.is_some_and(|held| held.map(|text| &**text) != text(value).map(|text| &**text))
+        })
+        .map(|(column, _)| column.name.as_str())
+        .collect()
+}
+
 /// The image with the columns that it lacks, as the row has them: those did not change as far as
 /// anybody knows.
 pub fn complete(image: &Image, row: Option<&Row>) -> Image {
@@ -128,3 +143,6 @@ fn text(value: &Value) -> Option<&ByteString> {
         Value::Null | Value::Unchanged => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 pub use apply::{is_wanted, needed};
 pub use chunk::{Chunk, Reply};
-pub use merge::{Compared, Found, compare};
+pub use merge::{Compared, Found, compare, differing};
 pub use reader::Reader;
 pub use tell::{Synthetic, Teller};
 
