@@ -1,9 +1,18 @@
 //! Images: where old values come from, and what is said where there are none.
 
 use serde_json::json;
-use tests::Stage;
+use tests::{Sidecar, Stage};
 
 const ENDPOINT: &str = r#"[{"method": "GET", "path": "/"}]"#;
+
+/// A sidecar that may not read the worker's tables, so that rows from before have no image.
+async fn run_without_reading(stage: &Stage) -> Sidecar {
+    stage.tidings(["setup"]).await.success();
+    stage
+        .execute("revoke select on projects, databases from tidings")
+        .await;
+    stage.resume().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_without_an_image_fills_it_and_rules_that_need_old_stay_silent() {
@@ -11,7 +20,7 @@ async fn an_update_without_an_image_fills_it_and_rules_that_need_old_stay_silent
     let before = "insert into projects (project_id, name, status) values ('p', 'old', 'active');
                   insert into databases (database_id, name, query_count) values ('d', 'old', 3)";
     stage.execute(before).await;
-    let _sidecar = stage.run().await;
+    let _sidecar = run_without_reading(&stage).await;
     stage
         .execute(&format!("update projects set endpoints = '{ENDPOINT}'"))
         .await;
@@ -116,7 +125,7 @@ async fn a_large_value_older_than_the_sidecar_is_quarantined_once_under_the_defa
         large(r#"{"method": "GET", "path": "/a"}"#)
     );
     stage.execute(&insert).await;
-    let _sidecar = stage.run().await;
+    let _sidecar = run_without_reading(&stage).await;
     for status in ["creating", "active", "creating"] {
         stage
             .execute(&format!("update projects set status = '{status}'"))
@@ -133,6 +142,33 @@ async fn a_large_value_older_than_the_sidecar_is_quarantined_once_under_the_defa
         .await;
     let expected = r#"public.projects ["p"] column "endpoints" was not sent"#;
     assert!(told.starts_with(expected) && !told.contains(';'), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_value_older_than_the_sidecar_is_read_from_its_table() {
+    let stage = with_large_endpoints().await;
+    let insert = format!(
+        "insert into projects (project_id, name, status, endpoints)
+         values ('p', 'x', 'creating', {})",
+        large(r#"{"method": "GET", "path": "/a"}"#)
+    );
+    stage.execute(&insert).await;
+    let _sidecar = stage.run().await;
+    stage.until_compared().await;
+    stage.execute("update projects set status = 'active'").await;
+    let changed = large(r#"{"method": "GET", "path": "/a", "change": "Faster"}"#);
+    stage
+        .execute(&format!("update projects set endpoints = {changed}"))
+        .await;
+    stage.until_actions(2).await;
+    let said = ["Project 'x' created", "Modified GET /a: Faster"];
+    assert_eq!(stage.sentences().await, said);
+    assert_eq!(
+        stage
+            .value::<i64>("select count(*) from tidings.quarantine")
+            .await,
+        0
+    );
 }
 
 /// Tells of every update, by the new row alone.
@@ -160,7 +196,7 @@ async fn a_large_value_that_nobody_knows_is_quarantined_by_table_and_key_and_oth
     let pack = stage.file("counts.toml", COUNTING_PACK);
     let rules = vec!["reference".to_owned(), pack.display().to_string()];
     stage.settings.set("capture.rules", rules);
-    let _sidecar = stage.run().await;
+    let _sidecar = run_without_reading(&stage).await;
     stage.execute("update projects set status = 'active'").await;
     stage
         .execute("insert into projects (project_id, name, status) values ('q', 'y', 'active')")

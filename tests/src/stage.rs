@@ -145,6 +145,14 @@ impl Stage {
         sidecar
     }
 
+    /// Waits until every table that was asked to be compared with its images is.
+    pub async fn until_compared(&self) {
+        self.until(
+            "(select count(*) > 0 and bool_and(finished_at is not null) from tidings.reconcile)",
+        )
+        .await;
+    }
+
     /// `tidings run` with these further arguments; waits for nothing.
     pub fn spawn(&self, arguments: &[&str]) -> Sidecar {
         let log = self.directory.path().join("log");

@@ -62,7 +62,7 @@ pub struct Setup {
     #[arg(long)]
     pub dry_run: bool,
     /// Replace the slot and go on from now: for a slot or publication that was lost. What was
-    /// committed since the last confirmed position is not observed.
+    /// committed since the last confirmed position is found by its final states.
     #[arg(long)]
     pub new_slot: bool,
 }

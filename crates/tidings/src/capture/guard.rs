@@ -104,7 +104,7 @@ impl Guard {
         let Some(publication) = catalog::publication(session, self.version, name).await? else {
             return Err(Fault::Operator(format!(
                 "publication {name} does not exist: it was dropped. `tidings setup --new-slot` makes it \
-                 anew and goes on from now; what is committed until then is not observed"
+                 anew and goes on from now; of what is committed until then only final states are found"
             )));
         };
         let published = publication.tables.iter().map(|p| &p.table);
@@ -177,7 +177,11 @@ impl Guard {
 
     /// What changes in a table while it is out of the publication is found by comparing it afterwards.
     async fn note_unpublished(&self, session: &Session, seen: &Seen) -> Result<(), Fault> {
-        let out = |table: &&TableName| seen.publication.find(table).is_none();
+        let hides = shortcoming(&seen.publication).is_some();
+        let out = |table: &&TableName| match seen.publication.find(table) {
+            Some(published) => hides || published.filter.is_some(),
+            None => true,
+        };
         for table in self.tables.iter().filter(out) {
             store::reconcile::unobserved(session, table).await?;
         }

@@ -3,8 +3,8 @@ use store::progress::Lineage;
 /// Whether stored positions belong to the cluster, timeline and publication that we are connected
 /// to; else what differs and what to do.
 pub fn check(stored: &Lineage, found: &Lineage, publication: &str) -> Result<(), String> {
-    let renew = "`tidings setup --new-slot` accepts that and goes on from now; what was committed in \
-                 between is not observed";
+    let renew = "`tidings setup --new-slot` accepts that and goes on from now; of what was committed in \
+                 between it finds final states";
     if stored.system_id != found.system_id {
         return Err(format!(
             "this is another cluster: its system identifier is {}, progress was made on {}. Point \

@@ -210,7 +210,11 @@ async fn begin(
         }
     };
     if let Some(before) = progress {
-        println!("not observed: changes between {} and {at}", before.end_lsn);
+        println!(
+            "not in the stream: changes between {} and {at}. `tidings run` compares tables with images: rows \
+             that differ become actions",
+            before.end_lsn
+        );
     }
     let publication = &settings.capture.publication;
     progress::init(session, slot, publication, &lineage, at).await?;

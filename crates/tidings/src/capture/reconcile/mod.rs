@@ -27,7 +27,7 @@ use super::Fault;
 use super::writer::Writer;
 
 /// How often it is looked whether something was asked for.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_millis(700);
 
 /// The writer's end: what is taken up goes to the reader, and chunks come back.
 pub struct Desk {
