@@ -90,11 +90,6 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
             &[&schemas, &tables],
         )
         .await?;
-    known(session).await
-}
-
-/// The same, reading alone.
-pub async fn known(session: &Session) -> Result<ImageTables, Error> {
     let rows = session
         .query(
             "select schema_name, table_name, table_id, generation from image_tables",

@@ -19,7 +19,12 @@ pub async fn known(session: &Session) -> Result<ImageTables, Error> {
     let known = rows.iter().map(|row| {
         let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
         let (id, generation) = (row.get(2), row.get(3));
-        (table, ImageTable { id, generation })
+        let known = ImageTable {
+            id,
+            generation,
+            keeps_deletes: false,
+        };
+        (table, known)
     });
     Ok(ImageTables(known.collect(), HashMap::new()))
 }
@@ -43,6 +48,7 @@ pub async fn all(
             "select t.schema_name, t.table_name, i.key, i.row::text
              from images i join image_tables t on t.table_id = i.table_id
                and t.generation = i.generation and t.watched
+             where i.row is not null
              limit $1",
             &[&(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)],
         )

@@ -33,7 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Writer<'a> {
     pub(super) context: &'a Context,
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     pub(super) session: Session,
     pub(super) guard: Guard,
     table: ActionsTable,

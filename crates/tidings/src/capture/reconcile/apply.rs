@@ -163,7 +163,7 @@ impl Writer<'_> {
 
     fn teller(&self) -> Teller<'_> {
         Teller {
-            rules: &self.context.rules,
+            rules: &self.rules,
             shapes: &self.guard.shapes,
             session: &self.session,
             tables: &self.image_tables,
