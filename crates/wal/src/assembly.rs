@@ -4,11 +4,15 @@
 //! rows' tables and addresses, is cut where it is too large, and loses what was committed on our
 //! side before.
 
-use activity::{Begin, Change, Lsn, Operation, Part, Position};
+use activity::{Begin, Change, Lsn, Operation, Part, Position, Xid};
+use jiff::Timestamp;
 
 use crate::message::{Commit, Logical, Message};
 use crate::relations::Relations;
 use crate::{Event, Malformed};
+
+/// Messages outside of any transaction are heard under this prefix alone.
+const PREFIX: &str = "tidings";
 
 /// A part is cut at whichever of these is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,17 +173,49 @@ impl Assembler {
         bytes: usize,
         logical: &Logical,
     ) -> Result<Option<Event>, Malformed> {
-        if !logical.transactional {
-            return Ok(None);
-        }
         // A message is found at the end of its record, where the next change's record may begin.
         // Its address is the last byte of its own, so that each change has an address of its own.
         let lsn = Lsn::new(end.get().saturating_sub(1));
+        let position = Position { lsn, index: 0 };
         let operation = Operation::Message {
             prefix: logical.prefix.to_string(),
             content: logical.content.to_vec(),
         };
-        self.change("Message", Position { lsn, index: 0 }, bytes, operation)
+        if logical.transactional {
+            return self.change("Message", position, bytes, operation);
+        }
+        if logical.prefix != PREFIX {
+            return Ok(None);
+        }
+        let change = Change {
+            position,
+            operation,
+        };
+        self.announcement(change, end).map(Some)
+    }
+
+    /// A message that belongs to no transaction is like one of its own, which commits in the last byte of
+    /// its record: where that ends, the commit record of the next one may begin.
+    fn announcement(&mut self, change: Change, end: Lsn) -> Result<Event, Malformed> {
+        if let Some(open) = &self.open {
+            let commit = open.begin.commit_lsn;
+            return Err(Malformed::MessageInside { commit });
+        }
+        let commit_lsn = change.position.lsn;
+        Ok(match self.skip(commit_lsn)? {
+            Skip::Everything | Skip::Through(_) => Event::Mark(end),
+            Skip::Nothing => Event::Part(Part {
+                begin: Begin {
+                    commit_lsn,
+                    // The WAL tells neither; an address alone tells messages apart.
+                    commit_time: Timestamp::UNIX_EPOCH,
+                    xid: Xid(0),
+                },
+                changes: vec![change],
+                first: true,
+                end: Some(end),
+            }),
+        })
     }
 
     fn row_change(

@@ -32,6 +32,8 @@ pub enum Malformed {
     TimeOutOfRange { message: &'static str },
     #[error("{message} outside a transaction")]
     OutsideTransaction { message: &'static str },
+    #[error("a message of no transaction inside the one that commits at {commit}")]
+    MessageInside { commit: Lsn },
     #[error("a transaction begins inside another one")]
     NestedBegin,
     #[error("a transaction that began for {begin} is committed as {commit}")]

@@ -262,14 +262,65 @@ fn a_half_done_transaction_that_does_not_come_back_is_missed() {
     assert_eq!(assemble(&later, WHOLE, resume), Err(missing));
 }
 
-#[test]
-fn a_message_that_is_not_of_the_transaction_is_passed_over() {
-    let mut message = logical(1);
+fn announcement(content: u64) -> Message {
+    let mut message = logical(content);
     if let Message::Logical(logical) = &mut message {
         logical.transactional = false;
     }
-    assert_eq!(
-        assemble(&[(Lsn::new(1), message)], WHOLE, Resume::default()),
-        Ok(Vec::new())
-    );
+    message
+}
+
+fn ends(events: &[Event]) -> Vec<(u64, Option<u64>)> {
+    let parts = parts(events).into_iter();
+    parts
+        .map(|p| (p.begin.commit_lsn.get(), p.end.map(Lsn::get)))
+        .collect()
+}
+
+#[test]
+fn a_message_of_no_transaction_is_a_transaction_of_its_own() {
+    let wal = [(Lsn::new(100), announcement(1))];
+    let events = assemble(&wal, WHOLE, Resume::default()).unwrap();
+    assert_eq!(ends(&events), [(99, Some(100))]);
+    let parts = parts(&events);
+    assert_eq!((parts[0].begin.xid, parts[0].first), (Xid(0), true));
+    assert_eq!(parts[0].changes.len(), 1);
+}
+
+#[test]
+fn a_commit_where_the_message_before_it_ends_is_told_from_it() {
+    // The record of the message ends where the commit record of the next transaction begins.
+    let wal = [
+        (Lsn::new(100), announcement(1)),
+        (Lsn::ZERO, relation()),
+        (Lsn::new(90), begin(100)),
+        (Lsn::new(90), insert(1)),
+        (Lsn::new(108), commit(100)),
+    ];
+    let all = assemble(&wal, WHOLE, Resume::default()).unwrap();
+    assert_eq!(ends(&all), [(99, Some(100)), (100, Some(108))]);
+    let after = |commit_lsn: u64| {
+        let resume = Resume {
+            commit_lsn: Lsn::new(commit_lsn),
+            half: None,
+        };
+        assemble(&wal, WHOLE, resume).unwrap()
+    };
+    assert_eq!(ends(&after(99)), [(100, Some(108))]);
+    assert_eq!(after(99)[0], Event::Mark(Lsn::new(100)));
+    assert_eq!(ends(&after(100)), []);
+}
+
+#[test]
+fn a_message_of_no_transaction_is_refused_inside_one_and_passed_over_under_other_names() {
+    let inside = Malformed::MessageInside {
+        commit: Lsn::new(7),
+    };
+    assert_eq!(refused([begin(7), announcement(1)]), inside);
+    let mut other = announcement(1);
+    if let Message::Logical(logical) = &mut other {
+        logical.prefix = "other".into();
+    }
+    let wal = [(Lsn::new(1), other)];
+    assert_eq!(assemble(&wal, WHOLE, Resume::default()), Ok(Vec::new()));
 }
