@@ -78,7 +78,8 @@ async fn a_pack_for_coolify_follows_keys_that_nobody_declared() {
             "set search_path = coolify;
              insert into projects (uuid, name, team_id) values ('u1', 'Shop', 1);
              insert into environments (uuid, name, project_id) values ('u2', 'staging', 1);
-             insert into applications (uuid, name, git_repository, environment_id) values ('u3', 'web', 'g', 1)",
+             insert into applications (uuid, name, git_repository, git_branch, environment_id)
+             values ('u3', 'web', 'g', 'main', 1)",
             "insert into coolify.standalone_postgresqls (uuid, name, postgres_password, image, environment_id)
              values ('u4', 'orders', 'hunter2', 'postgres:16', 1)",
             "insert into coolify.application_deployment_queues (application_id, deployment_uuid, application_name)

@@ -62,6 +62,22 @@ impl<'a> Found<'a> {
         Some(Columns { name, table })
     }
 
+    /// A table's name in the pack: its own, unless another schema has a table of that name.
+    pub fn alias(&self, table: &TableName) -> String {
+        // Quotes and the like would have to be written as escapes wherever the table is named.
+        let plain = |name: &str| name.replace(['\'', '"', '\\'], "_");
+        let alias = plain(&table.name);
+        match self
+            .survey
+            .keys()
+            .filter(|known| plain(&known.name) == alias)
+            .count()
+        {
+            0 | 1 => alias,
+            _ => format!("{}_{alias}", plain(&table.schema)),
+        }
+    }
+
     fn reaches(&self, name: &TableName) -> bool {
         self.project
             .is_some_and(|project| self.ways.find(name, project).is_some())
@@ -107,7 +123,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// A project is told by one value.
+/// A project is told by one value, and a rule must be able to name every column of a key.
 fn fits_key(nature: Nature, table: &SurveyedTable) -> bool {
-    nature != Nature::Project || table.key.len() == 1
+    let named = |key: &String| !key.contains(['\'', '"', '\\']);
+    (nature != Nature::Project || table.key.len() == 1) && table.key.iter().all(named)
 }

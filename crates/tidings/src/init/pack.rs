@@ -11,19 +11,12 @@ use super::rule;
 use super::toml::{comment, key, string};
 use crate::words::{noun, words};
 
-/// A table's name in the pack. Tables of two schemas can have one name, so those of other schemas
-/// than `public` keep theirs.
-pub fn alias_of(table: &TableName) -> String {
-    // Quotes and the like would have to be written as escapes wherever the table is named.
-    table.name.replace(['\'', '"', '\\'], "_")
-}
-
 pub fn write(found: &Found<'_>) -> String {
     let mut rules = Vec::new();
     let mut tables = BTreeSet::new();
     let mut reached = Vec::new();
     let mut reach_from = |table: &TableName| -> Reach {
-        let reach = reach(found, table, alias_of);
+        let reach = reach(found, table);
         tables.insert(table.clone());
         tables.extend(reach.tables.iter().cloned());
         reached.extend(
@@ -52,7 +45,7 @@ pub fn write(found: &Found<'_>) -> String {
         let reach = reach_from(table);
         let name = match found.databases.len() {
             1 => "database_created".to_owned(),
-            _ => format!("database_created_{}", alias_of(table).replace('/', "_")),
+            _ => format!("database_created_{}", found.alias(table).replace('/', "_")),
         };
         rules.push(rule::created(
             &columns,
@@ -70,7 +63,10 @@ pub fn write(found: &Found<'_>) -> String {
     text += &implied(&reached);
     text += &secrets(found, &tables);
     text += &format!("\n[pack]\nname = {}\n\n", string(&name(found)));
-    text += &tables.iter().map(section).collect::<String>();
+    text += &tables
+        .iter()
+        .map(|table| section(found, table))
+        .collect::<String>();
     text += "\n[defaults]\nstatus = \"success\"\n\n";
     text + rules.join("").trim_end() + "\n"
 }
@@ -99,8 +95,8 @@ fn name(found: &Found<'_>) -> String {
     }
 }
 
-fn section(table: &TableName) -> String {
-    let alias = alias_of(table);
+fn section(found: &Found<'_>, table: &TableName) -> String {
+    let alias = found.alias(table);
     let mut text = format!("[tables.{}]\n", key(&alias));
     if alias != table.name {
         text += &format!("table = {}\n", string(&table.name));

@@ -32,6 +32,8 @@ const TAKEN: &[&str] = &[
 /// Expressions, each with the columns it reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
+    /// The table's name in the pack.
+    pub alias: String,
     /// Variables in order: name and lookup.
     pub lookups: Vec<(String, String)>,
     /// The tables looked up.
@@ -45,9 +47,11 @@ pub struct Reach {
     pub implied: Vec<String>,
 }
 
-/// `alias` gives a table's name in the pack.
-pub fn reach(found: &Found<'_>, from: &TableName, alias: impl Fn(&TableName) -> String) -> Reach {
-    let mut reach = Reach::default();
+pub fn reach(found: &Found<'_>, from: &TableName) -> Reach {
+    let mut reach = Reach {
+        alias: found.alias(from),
+        ..Reach::default()
+    };
     let Some(own) = found.survey.get_key_value(from) else {
         return reach;
     };
@@ -76,7 +80,7 @@ pub fn reach(found: &Found<'_>, from: &TableName, alias: impl Fn(&TableName) -> 
         reach.user_id = users.pop();
         return reach;
     };
-    let stops = stops(found, &way, alias);
+    let stops = stops(found, &way);
     let mut needed = 0;
     for (place, stop) in stops.iter().enumerate() {
         let Some(columns) = &stop.columns else {
@@ -145,11 +149,7 @@ struct Stop<'a> {
     columns: Option<Columns<'a>>,
 }
 
-fn stops<'a>(
-    found: &'a Found<'_>,
-    way: &'a [Hop],
-    alias: impl Fn(&TableName) -> String,
-) -> Vec<Stop<'a>> {
+fn stops<'a>(found: &'a Found<'_>, way: &'a [Hop]) -> Vec<Stop<'a>> {
     let mut from = "new".to_owned();
     let mut taken = BTreeSet::new();
     let stop = |hop: &'a Hop| {
@@ -160,7 +160,7 @@ fn stops<'a>(
             .map_or(String::new(), |by| format!(", by={}", text(by)));
         let lookup = format!(
             "lookup({}, {}{by})",
-            text(&alias(&hop.table)),
+            text(&found.alias(&hop.table)),
             column(&from, &hop.column)
         );
         let columns = found.survey.get_key_value(&hop.table);

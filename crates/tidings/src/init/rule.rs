@@ -18,7 +18,7 @@ pub fn created(
 ) -> String {
     let own_key = columns.table.key.first().map_or("", String::as_str);
     let (on, when) = creation(columns, own_key);
-    let mut rule = head(columns, name, &on);
+    let mut rule = head(reach, name, &on);
     if name != action_type {
         rule += &entry("action_type", action_type);
     }
@@ -73,7 +73,7 @@ pub fn deployment(columns: &Columns<'_>, reach: &Reach) -> String {
     let Some(status) = columns.status() else {
         let note =
             comment("CHOOSE: no column tells its status, so each row counts as deployed at once.");
-        let rule = head(columns, "deployment", "[\"insert\"]") + &lookups(reach, &[]);
+        let rule = head(reach, "deployment", "[\"insert\"]") + &lookups(reach, &[]);
         let sentence = Sentence::of(columns, reach).success();
         return note
             + &rule
@@ -91,7 +91,7 @@ pub fn deployment(columns: &Columns<'_>, reach: &Reach) -> String {
             format!("{old} | translate('deployment_status', '')"),
         ),
     ];
-    let rule = head(columns, "deployment", "[\"insert\", \"update\"]")
+    let rule = head(reach, "deployment", "[\"insert\", \"update\"]")
         + &lookups(reach, &states)
         + &entry("when", "state and state != before")
         + &entry("status", "{{ state }}")
@@ -177,12 +177,11 @@ fn told_by(status: &SurveyedColumn) -> String {
     }
 }
 
-fn head(columns: &Columns<'_>, name: &str, on: &str) -> String {
-    let alias = super::pack::alias_of(columns.name);
+fn head(reach: &Reach, name: &str, on: &str) -> String {
     format!(
         "[[rules]]\nname = {}\ntable = {}\non = {on}\n",
         string(name),
-        string(&alias)
+        string(&reach.alias)
     )
 }
 

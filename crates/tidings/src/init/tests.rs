@@ -238,3 +238,142 @@ fn where_nothing_matches_it_says_what_it_looked_for() {
         assert!(told.contains(text), "{text} is not in {told}");
     }
 }
+
+mod any_catalog {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use store::catalog::{ForeignKey, SurveyedColumn, SurveyedTable, WordsFrom};
+
+    use super::*;
+
+    const TABLES: &[&str] = &[
+        "projects",
+        "Project",
+        "my apps",
+        "in",
+        "new",
+        "databases",
+        "postgres",
+        "deployments",
+        "deploy\"runs",
+        "builds",
+        "environments",
+        "users",
+        "it's",
+        "über_projekte",
+        "a/b databases",
+        "job\\queue",
+    ];
+    const COLUMNS: &[&str] = &[
+        "id",
+        "project_id",
+        "projectId",
+        "name",
+        "it's",
+        "Odd \"name\"",
+        "back\\slash",
+        "in",
+        "and",
+        "loop",
+        "status",
+        "state",
+        "user_id",
+        "created_at",
+        "environment",
+        "env",
+        "url",
+        "error",
+        "platform",
+        "title",
+        "über",
+        "password",
+        "project uuid",
+        "uuid",
+        "environment_id",
+        "123",
+    ];
+    const TYPES: &[(&str, u32)] = &[
+        ("text", 25),
+        ("bigint", 20),
+        ("uuid", 2950),
+        ("timestamptz", 1184),
+        ("jsonb", 3802),
+        ("bytea", 17),
+        ("boolean", 16),
+        ("mood", 90_000),
+    ];
+    const WORDS: &[&str] = &[
+        "running",
+        "done",
+        "failed",
+        "it's",
+        "pending",
+        "od\"d",
+        "provisioning",
+        "back\\slash",
+    ];
+
+    fn column() -> impl Strategy<Value = SurveyedColumn> {
+        let words = prop::collection::btree_set(select(WORDS), 0..4);
+        (select(COLUMNS), select(TYPES), words).prop_map(|(name, (type_name, type_oid), words)| {
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            SurveyedColumn {
+                name: name.to_owned(),
+                type_oid,
+                type_name: type_name.to_owned(),
+                words_from: (!words.is_empty()).then_some(WordsFrom::Enum),
+                words,
+                ..SurveyedColumn::default()
+            }
+        })
+    }
+
+    fn table() -> impl Strategy<Value = (TableName, SurveyedTable)> {
+        let columns = prop::collection::vec(column(), 1..8);
+        let schemas = select(&["public", "My App", "sch\"ema"][..]);
+        let target = prop::option::of(select(TABLES));
+        (schemas, select(TABLES), columns, 0usize..3, target).prop_map(
+            |(schema, name, columns, keys, target)| {
+                let mut seen = std::collections::BTreeSet::new();
+                let columns: Vec<_> = columns
+                    .into_iter()
+                    .filter(|c| seen.insert(c.name.clone()))
+                    .collect();
+                let foreign = target.map(|target| ForeignKey {
+                    column: columns[columns.len() - 1].name.clone(),
+                    table: TableName::new(schema, target),
+                    target: "id".to_owned(),
+                });
+                let table = SurveyedTable {
+                    key: columns.iter().take(keys).map(|c| c.name.clone()).collect(),
+                    columns,
+                    foreign: foreign.into_iter().collect(),
+                    ..SurveyedTable::default()
+                };
+                (TableName::new(schema, name), table)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_tables_are_called_the_draft_compiles_and_names_what_is_there(
+            tables in prop::collection::btree_map(any::<u8>(), table(), 1..7),
+        ) {
+            let survey: store::catalog::Survey = tables.into_values().collect();
+            let Ok(text) = draft(&survey, &TableName::new("public", "project_actions")) else {
+                return Ok(());
+            };
+            let source = PackSource { origin: "draft.toml".to_owned(), text: text.clone(), schema: None };
+            let rules = Rules::compile(&[source]).map_err(|errors| TestCaseError::fail(format!("{errors}\n{text}")))?;
+            for used in rules.tables() {
+                let table = survey.get(&used.table);
+                prop_assert!(table.is_some(), "{}\n{}", used.table, text);
+                for column in &used.columns {
+                    let known = table.is_some_and(|t| t.columns.iter().any(|c| c.name == *column));
+                    prop_assert!(known, "{column}\n{text}");
+                }
+            }
+        }
+    }
+}
