@@ -220,3 +220,37 @@ async fn a_transaction_can_say_who_acts_and_nobody_listens_where_the_setting_say
         .await;
     assert_eq!(told, ["bob r1 bob message", "ann ann lookup"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_from_before_are_found_while_their_images_are_still_to_be_filled() {
+    let stage = stage().await;
+    stage.execute(PROJECT).await;
+    // Nothing is filled before this transaction is over.
+    let open = stage.connect().await;
+    open.batch_execute("begin; create table held (id int)")
+        .await
+        .unwrap();
+    let setup = stage.tidings(["setup"]);
+    let release = async {
+        stage
+            .until("select count(*) > 0 from pg_publication where pubname = 'tidings'")
+            .await;
+        open.batch_execute("commit").await.unwrap();
+    };
+    let (setup, ()) = tokio::join!(setup, release);
+    setup.success();
+    open.batch_execute("begin; create table held_again (id int)")
+        .await
+        .unwrap();
+    let _sidecar = stage.resume().await;
+    stage.execute(&run("main", "running")).await;
+    stage.until_actions(1).await;
+    assert_eq!(
+        stage.sentences().await,
+        ["Run 1 of My shop on main (protected) is running"]
+    );
+    let waiting: i64 = stage
+        .value("select count(*) from tidings.reconcile where finished_at is null")
+        .await;
+    assert!(waiting > 0, "the fill is over already");
+}

@@ -97,6 +97,8 @@ struct Table {
     /// Of columns that are unique: which key the database has for a value, and which of the images
     /// here has or had it.
     unique: HashMap<String, HashMap<String, Unique>>,
+    /// By the column and the text, or the key, that they were looked for by.
+    lent: HashMap<(Option<String>, String), Image>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -145,6 +147,24 @@ impl Images {
         let known = Arc::make_mut(&mut self.0);
         let table = known.tables.entry(table.clone()).or_default();
         table.unique_of(column, value).stored = Some(key);
+    }
+
+    /// Adds a row as it is in its table now, for lookups alone: where rows may still have no image, that is
+    /// more than nothing. `by` is the column that it was looked for by; `None` is the key.
+    pub fn lend(&mut self, table: &TableName, by: Option<&str>, text: &str, image: Image) {
+        let known = Arc::make_mut(&mut self.0);
+        let table = known.tables.entry(table.clone()).or_default();
+        let by = (by.map(str::to_owned), text.to_owned());
+        table.lent.insert(by, image);
+    }
+
+    pub(crate) fn lent(&self, table: &TableName, by: Option<&str>, text: &str) -> Option<&Image> {
+        let lent = &self.0.tables.get(table)?.lent;
+        // Most of the time there is none.
+        if lent.is_empty() {
+            return None;
+        }
+        lent.get(&(by.map(str::to_owned), text.to_owned()))
     }
 
     /// Says that rows of the table will be looked for by this column.

@@ -113,9 +113,13 @@ impl World {
         if here.is_some_and(|table| table.truncated) {
             return self.nothing(place);
         }
-        match self.images.get(&self.uses.get(place)?.table, &key) {
+        let table = &self.uses.get(place)?.table;
+        match self.images.get(table, &key) {
             Some(Loaded::Known(image)) => self.of_image(place, image),
-            Some(Loaded::Absent) => self.nothing(place),
+            Some(Loaded::Absent) => match self.images.lent(table, None, key.as_str()) {
+                Some(image) => self.of_image(place, image),
+                None => self.nothing(place),
+            },
             None => self.want(place, By::Key(key)),
         }
     }
@@ -137,16 +141,17 @@ impl World {
                 return self.nothing(place);
             }
         }
-        match self
-            .images
-            .find(&self.uses.get(place)?.table, column, value)
-        {
+        let table = &self.uses.get(place)?.table;
+        match self.images.find(table, column, value) {
             // The transaction changed that row, and it does not have the value any more.
             Some(Some((key, _))) if here.is_some_and(|table| table.by_key.contains_key(key)) => {
                 self.nothing(place)
             }
             Some(Some((_, image))) => self.of_image(place, image),
-            Some(None) => self.nothing(place),
+            Some(None) => match self.images.lent(table, Some(column), value) {
+                Some(image) => self.of_image(place, image),
+                None => self.nothing(place),
+            },
             None => {
                 let (column, value) = (column.to_owned(), value.to_owned());
                 self.want(place, By::Column { column, value })

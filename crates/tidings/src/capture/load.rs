@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use activity::{Key, TableName};
-use rules::{By, Image, Images, Loaded, Wanted};
-use store::Session;
+use rules::{By, Image, Images, Loaded, Shapes, Wanted};
 use store::images::{self, ImageTables};
+use store::rows::{by_key, key_texts};
+use store::{Remedy, Session, reconcile};
 
 use super::Fault;
 
@@ -26,10 +27,12 @@ pub async fn rows(
     Ok(())
 }
 
-/// Loads what lookups asked for.
+/// Loads what lookups asked for. Of a table whose rows do not all have an image yet, a row without one is
+/// lent as it is now: the most that can be known of it.
 pub async fn wanted(
     session: &Session,
     tables: &ImageTables,
+    shapes: &Shapes,
     wanted: BTreeSet<Wanted>,
     into: &mut Images,
 ) -> Result<(), Fault> {
@@ -46,6 +49,12 @@ pub async fn wanted(
         }
     }
     rows(session, tables, &keys, into).await?;
+    let mut absent = Absent::new();
+    for (table, key) in keys {
+        if into.get(&table, &key) == Some(&Loaded::Absent) {
+            absent.entry((table, None)).or_default().push(key);
+        }
+    }
     for ((table, column), values) in values {
         let found = images::load_by_column(session, tables, &table, &column, &values).await?;
         for value in &values {
@@ -57,7 +66,53 @@ pub async fn wanted(
                 )),
                 None => None,
             };
+            if image.is_none() {
+                let by = (table.clone(), Some(column.clone()));
+                let missed = Key::new([value.as_str()]);
+                absent.entry(by).or_default().push(missed);
+            }
             into.load_unique(&table, &column, value, image);
+        }
+    }
+    if absent.is_empty() {
+        return Ok(());
+    }
+    lend(session, shapes, absent, into).await
+}
+
+/// Rows without an image, by their table and the column that they were looked for by; `None` is the key.
+type Absent = BTreeMap<(TableName, Option<String>), Vec<Key>>;
+
+async fn lend(
+    session: &Session,
+    shapes: &Shapes,
+    absent: Absent,
+    into: &mut Images,
+) -> Result<(), Fault> {
+    let complete = reconcile::complete(session).await?;
+    for ((table, column), keys) in absent {
+        let Some(shape) = shapes.get(&table).filter(|_| !complete.contains(&table)) else {
+            continue;
+        };
+        let columns: Vec<String> = shape.types.keys().cloned().collect();
+        let by = column.as_ref().map_or(&shape.key[..], std::slice::from_ref);
+        let found = match by_key(session, &table, by, &columns, &keys).await {
+            Ok(found) => found,
+            Err(error) if error.remedy() == Remedy::Reconnect => return Err(error.into()),
+            Err(error) => {
+                // A lock, a grant that is missing: the reconcile says so where it lasts.
+                tracing::debug!(%table, %error, "rows to look up can not be read from their table");
+                continue;
+            }
+        };
+        for (key, row) in found {
+            let image = serde_json::from_str(&row)
+                .map_err(|error| Fault::Operator(format!("row {key} of table {table}: {error}")))?;
+            let text = match (&column, key_texts(&key)) {
+                (None, _) => key.as_str().to_owned(),
+                (Some(_), texts) => texts.unwrap_or_default().concat(),
+            };
+            into.lend(&table, column.as_deref(), &text, image);
         }
     }
     Ok(())

@@ -193,7 +193,8 @@ impl Writer<'_> {
             if missing.is_empty() {
                 return Ok(derivation);
             }
-            load::wanted(&self.session, &self.image_tables, missing, &mut images).await?;
+            let (session, tables) = (&self.session, &self.image_tables);
+            load::wanted(session, tables, shapes, missing, &mut images).await?;
         }
         Err(Fault::Operator(format!(
             "rule {} looks up without end",

@@ -222,7 +222,8 @@ impl<'a> Writer<'a> {
             if missing.is_empty() {
                 return Ok(gathered.batch());
             }
-            load::wanted(&self.session, &self.image_tables, missing, &mut images).await?;
+            let (session, tables) = (&self.session, &self.image_tables);
+            load::wanted(session, tables, &self.guard.shapes, missing, &mut images).await?;
         }
         Err(Fault::Operator(format!(
             "lookups of one commit group asked for rows {ROUNDS_MAX} times and are not through: a rule \

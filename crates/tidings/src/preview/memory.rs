@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use activity::{Key, Lsn, Part, TableName};
-use rules::{By, Derivation, Image, Images, Loaded, Wanted};
+use rules::{By, Derivation, Image, Images, Loaded, Shapes, Wanted};
 use store::Session;
 use store::images::{self, ImageTables};
 use store::progress;
@@ -144,7 +144,8 @@ impl Memory {
             }
         }
         if !asked.is_empty() {
-            load::wanted(session, &self.tables, asked, images)
+            // Rows without an image stay unknown: a preview reads no table of the worker's.
+            load::wanted(session, &self.tables, &Shapes::default(), asked, images)
                 .await
                 .map_err(anyhow::Error::from)?;
         }

@@ -103,7 +103,8 @@ impl Teller<'_> {
             if derived.missing.is_empty() {
                 return Ok(derived);
             }
-            load::wanted(self.session, self.tables, derived.missing, images).await?;
+            let missing = derived.missing;
+            load::wanted(self.session, self.tables, self.shapes, missing, images).await?;
         }
         Err(Fault::Operator(format!(
             "lookups of one chunk asked for rows {LOOKUPS_MAX} times and are not through: a rule looks up \
