@@ -89,7 +89,7 @@ impl Worker {
 }
 
 /// An action of project p1 that its user's worker did in development.
-fn action(action_type: &str, details: &str, request: Option<&str>, references: Value) -> Value {
+fn action(action_type: &str, details: &str, request: Option<&str>, references: &Value) -> Value {
     json!({
         "project_id": "p1", "user_id": "u1", "request_id": request, "action_type": action_type,
         "action_details": details, "status": "success", "environment": "development",
@@ -129,7 +129,7 @@ async fn the_workers_real_transactions_are_told_whole() {
                 "project_created",
                 "Project 'My API' created with container abc123",
                 None,
-                json!({"container_id": "abc123", "container_session_id": "s1"}),
+                &json!({"container_id": "abc123", "container_session_id": "s1"}),
             )],
         )
         .await;
@@ -149,7 +149,7 @@ async fn the_workers_real_transactions_are_told_whole() {
                 "github_push",
                 "Pushed 5 files to https://github.com/user/repo",
                 Some("r0"),
-                json!({"github_push_id": "g1", "commit_sha": "c0ffee"}),
+                &json!({"github_push_id": "g1", "commit_sha": "c0ffee"}),
             )],
         )
         .await;
@@ -165,7 +165,7 @@ async fn the_workers_real_transactions_are_told_whole() {
         "database_created",
         "Database 'turbobackend_proj_xyz' created with 3 tables: users, posts, comments",
         Some("r1"),
-        json!({"database_id": "d1", "database_name": "turbobackend_proj_xyz"}),
+        &json!({"database_id": "d1", "database_name": "turbobackend_proj_xyz"}),
     );
     worker.commit(run, vec![created]).await;
     // The other order.
@@ -181,7 +181,7 @@ async fn the_workers_real_transactions_are_told_whole() {
                         "database_created",
                         "Database 'second' created with 1 table: orders",
                         Some("r2"),
-                        json!({"database_id": "d2", "database_name": "second"}),
+                        &json!({"database_id": "d2", "database_name": "second"}),
                     ),
                     "environment",
                     "production",
@@ -201,7 +201,7 @@ async fn the_workers_real_transactions_are_told_whole() {
                 "queries_executed",
                 "Executed 5 queries affecting tables: users, posts",
                 Some("r3"),
-                Value::Null,
+                &Value::Null,
             )],
         )
         .await;
@@ -215,7 +215,7 @@ async fn the_workers_real_transactions_are_told_whole() {
                     "queries_executed",
                     "Executed 1 query affecting tables: users",
                     None,
-                    Value::Null,
+                    &Value::Null,
                 ),
                 "status",
                 "failed",
@@ -248,7 +248,7 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
                 "endpoints_added",
                 "Added 2 endpoints: GET /api/users, POST /api/users",
                 Some("r1"),
-                Value::Null,
+                &Value::Null,
             ))],
         )
         .await;
@@ -278,13 +278,13 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
                     "endpoints_added",
                     "Added 1 endpoint: DELETE /api/users",
                     Some("r3"),
-                    Value::Null,
+                    &Value::Null,
                 )),
                 in_no_environment(action(
                     "endpoints_modified",
                     "Modified GET /api/users: Added pagination",
                     Some("r3"),
-                    Value::Null,
+                    &Value::Null,
                 )),
             ],
         )
@@ -293,7 +293,7 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
 
     let deployment = |details: &str, status: &str, id: &str| {
         let references = json!({"deployment_id": id, "app_name": "turbobackend-xyz"});
-        let action = action("deployment", details, None, references);
+        let action = action("deployment", details, None, &references);
         with(with(action, "status", status), "environment", "production")
     };
     worker
@@ -354,7 +354,7 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
                 "project_created",
                 "Project 'My API' created with container abc123",
                 None,
-                json!({"container_id": "abc123", "container_session_id": "s1"}),
+                &json!({"container_id": "abc123", "container_session_id": "s1"}),
             )],
         )
         .await;
@@ -376,7 +376,7 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
                 "github_push",
                 "Pushed 1 file to https://github.com/user/repo",
                 Some("r4"),
-                json!({"github_push_id": "g1", "commit_sha": "c0ffee"}),
+                &json!({"github_push_id": "g1", "commit_sha": "c0ffee"}),
             )],
         )
         .await;
