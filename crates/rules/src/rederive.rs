@@ -33,7 +33,7 @@ impl Rules {
         for change in changes {
             match self.restored(change, rule, shapes, images) {
                 Ok(net) => {
-                    turns.extend(Outline::of(&net).and_then(|outline| Turn::of(outline, net)))
+                    turns.extend(Outline::of(&net).and_then(|outline| Turn::of(outline, net)));
                 }
                 Err(reason) => derivation.faults.push(Fault {
                     table: change.table.clone(),

@@ -75,10 +75,9 @@ impl<'a> Tellings<'a> {
             if (self.wanted)(&rule.id)
                 && rule.concerns(&turn.outline)
                 && (rule.backfill || self.origin != Origin::Backfill)
+                && let Err(stop) = self.tell((number, place), rule, turn)
             {
-                if let Err(stop) = self.tell((number, place), rule, turn) {
-                    self.stopped(rule, &[turn], stop);
-                }
+                self.stopped(rule, &[turn], stop);
             }
         }
     }

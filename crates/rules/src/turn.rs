@@ -118,7 +118,8 @@ impl Turn {
     pub(crate) fn changed_names(&self) -> Vec<Arc<str>> {
         let names = self.layout.columns.names.iter().zip(&self.outline.changed);
         names
-            .filter_map(|(name, changed)| changed.then(|| Arc::clone(name)))
+            .filter(|(_, changed)| **changed)
+            .map(|(name, _)| Arc::clone(name))
             .collect()
     }
 

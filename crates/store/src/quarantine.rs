@@ -235,21 +235,18 @@ fn entry(row: &Row) -> Result<Entry, Error> {
         Some(seq) => Kind::Refused { seq },
         None => Kind::Rule,
     };
-    let change = match row.get::<_, Option<String>>("event") {
-        None => None,
-        Some(event) => Some(Kept {
-            committed_at: row.get("committed_at"),
-            xid: row.get::<_, i64>("xid").unsigned_abs(),
-            event,
-            key_before: key("key_before"),
-            old: row.get("old"),
-            old_known: row.get("old_known"),
-            new: row.get("new"),
-            types: row.get::<_, Option<Value>>("types").unwrap_or_default(),
-            ran: row.get("ran"),
-            context: row.get("context"),
-        }),
-    };
+    let change = row.get::<_, Option<String>>("event").map(|event| Kept {
+        committed_at: row.get("committed_at"),
+        xid: row.get::<_, i64>("xid").unsigned_abs(),
+        event,
+        key_before: key("key_before"),
+        old: row.get("old"),
+        old_known: row.get("old_known"),
+        new: row.get("new"),
+        types: row.get::<_, Option<Value>>("types").unwrap_or_default(),
+        ran: row.get("ran"),
+        context: row.get("context"),
+    });
     Ok(Entry {
         id,
         quarantined_at: row.get("quarantined_at"),
