@@ -1,4 +1,5 @@
 //! Every pack that comes along holds its golden cases.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 
