@@ -235,7 +235,7 @@ fn compare<'a>(
     why: Why,
     complete: bool,
 ) -> Result<Vec<Compared<'a>>, Failure> {
-    capture::compare(rows, &seen.snapshot, stored, why, complete)
+    capture::compare(rows, &seen.snapshot, stored, why, complete, None)
         .map_err(|error| Failure::Failed(anyhow::anyhow!(error)))
 }
 

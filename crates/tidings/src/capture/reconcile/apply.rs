@@ -47,7 +47,9 @@ impl Writer<'_> {
         let keys: Vec<&Key> = chunk.rows.iter().map(|(key, _)| key).collect();
         let stored = images::stored(&self.session, &self.image_tables, table, &keys).await?;
         let (purpose, is_complete) = (chunk.work.purpose, chunk.work.complete);
-        let compared = compare(&chunk.rows, &chunk.snapshot, &stored, purpose, is_complete)
+        let former = self.image_tables.former_names(table);
+        let (rows, snapshot) = (&chunk.rows, &chunk.snapshot);
+        let compared = compare(rows, snapshot, &stored, purpose, is_complete, former)
             .map_err(|error| Fault::Operator(format!("table {table}: {error}")))?;
         let at = self.position();
         let synthetic = Synthetic {

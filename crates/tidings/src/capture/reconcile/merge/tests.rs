@@ -292,6 +292,7 @@ impl World {
             &self.images,
             Purpose::Backfill,
             false,
+            None,
         );
         let mut changed = Vec::new();
         for compared in rows.unwrap() {
