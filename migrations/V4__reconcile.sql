@@ -26,7 +26,8 @@ create table reconcile (
     -- Unix seconds: of what is older a backfill tells nothing.
     since bigint,
     -- 'rows': the table in key order. 'images': those whose row may be gone. 'gaps': those that
-    -- lack a column, where the stream did not send a large value again.
+    -- lack a column, where the stream did not send a large value again, and in a backfill those that
+    -- nothing told of because the stream was ahead.
     pass text not null default 'rows',
     -- Passes over the gaps so far.
     round integer not null default 0,

@@ -120,7 +120,8 @@ fn former_names(attributes: &Value, columns: &[String]) -> FormerNames {
             .iter()
             .filter(|(name, other)| *other == number && *name != now)
             .map(|(name, _)| name.clone());
-        let before: Vec<String> = before.collect();
+        let mut before: Vec<String> = before.collect();
+        before.sort();
         (!before.is_empty()).then(|| (now.clone(), before))
     });
     names.collect()

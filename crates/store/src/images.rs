@@ -249,23 +249,37 @@ pub async fn stored(
     Ok(stored.collect())
 }
 
-/// Keys of a table's images after `after`, in order. `lacking`: only images that lack one of these
-/// columns. Keys that are kept as a hash are left out: no row can be found by them.
+/// Which images.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    All,
+    /// Those that lack one of these columns and, where asked for, those of rows that nothing told of.
+    Gaps {
+        columns: Vec<String>,
+        untold: bool,
+    },
+}
+
+/// Keys of a table's images after `after`, in order. Keys that are kept as a hash are left out: no row can be found by them.
 pub async fn keys(
     session: &Session,
     table_id: i32,
     after: Option<&str>,
-    lacking: Option<&[String]>,
+    wanted: &Wanted,
     limit: i64,
 ) -> Result<Vec<Key>, Error> {
+    let (lacking, untold) = match wanted {
+        Wanted::All => (None, false),
+        Wanted::Gaps { columns, untold } => (Some(columns), *untold),
+    };
     let rows = session
         .query(
             "select i.key from images i join image_tables t using (table_id)
              where i.table_id = $1 and i.generation = t.generation and i.row is not null
                and ($2::text is null or i.key > $2) and i.key like '[%'
-               and ($3::text[] is null or not i.row ?& $3)
-             order by i.key limit $4",
-            &[&table_id, &after, &lacking, &limit],
+               and ($3::text[] is null or not i.row ?& $3 or $4 and not i.told)
+             order by i.key limit $5",
+            &[&table_id, &after, &lacking, &untold, &limit],
         )
         .await?;
     Ok(rows

@@ -11,7 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::{Error, Session};
 
 /// Rows fetched before it is known how large they are.
-const FIRST_FETCH: usize = 64;
+const FIRST_FETCH: usize = 16;
 /// A name that no column of the worker's has.
 const NUMBER: &str = "\"tidings: row number\"";
 /// Columns of the answer before those of the row.

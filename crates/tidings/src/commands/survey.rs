@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use activity::{Key, Lsn, Row, TableName};
 use rules::{Rules, Shapes, TableUse};
-use store::images::{self, ImageTables, Stored};
+use store::images::{self, ImageTables, Stored, Wanted};
 use store::reconcile::{Needed, Purpose as Why};
 use store::rows::{self, Limits, Readable, Seen, Span};
 use store::{Purpose, Session, catalog, reconcile};
@@ -107,7 +107,7 @@ impl<'a> Survey<'a> {
         let (mut after, mut limit): (Option<Key>, usize) = (None, ROWS_MAX);
         loop {
             let from = after.as_ref().map(Key::as_str);
-            let keys = images::keys(&self.session, id, from, None, limit as i64).await?;
+            let keys = images::keys(&self.session, id, from, &Wanted::All, limit as i64).await?;
             let Some(last) = keys.last().cloned() else {
                 return Ok(());
             };
@@ -235,7 +235,7 @@ fn compare<'a>(
     why: Why,
     complete: bool,
 ) -> Result<Vec<Compared<'a>>, Failure> {
-    capture::compare(rows, &seen.snapshot, stored, why, complete)
+    capture::compare(rows, &seen.snapshot, stored, why, complete, None)
         .map_err(|error| Failure::Failed(anyhow::anyhow!(error)))
 }
 

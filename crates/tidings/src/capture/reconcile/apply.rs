@@ -9,7 +9,7 @@ use store::images::{self, ImageChange, Told};
 use store::reconcile::{self, Advance, Needed, Purpose};
 
 use super::chunk::{Chunk, Reply};
-use super::merge::{Compared, compare};
+use super::merge::{Compared, Found, compare};
 use super::tell::{Synthetic, Teller};
 use crate::capture::Fault;
 use crate::capture::derive::storable;
@@ -47,7 +47,9 @@ impl Writer<'_> {
         let keys: Vec<&Key> = chunk.rows.iter().map(|(key, _)| key).collect();
         let stored = images::stored(&self.session, &self.image_tables, table, &keys).await?;
         let (purpose, is_complete) = (chunk.work.purpose, chunk.work.complete);
-        let compared = compare(&chunk.rows, &chunk.snapshot, &stored, purpose, is_complete)
+        let former = self.image_tables.former_names(table);
+        let (rows, snapshot) = (&chunk.rows, &chunk.snapshot);
+        let compared = compare(rows, snapshot, &stored, purpose, is_complete, former)
             .map_err(|error| Fault::Operator(format!("table {table}: {error}")))?;
         let at = self.position();
         let synthetic = Synthetic {
@@ -64,11 +66,12 @@ impl Writer<'_> {
             images: image_changes(writes, &compared, synthetic.xid),
             ..Batch::default()
         };
+        let mut left_out = HashSet::new();
         for origin in [Origin::Reconciled, Origin::Backfill] {
-            self.tell(chunk, &synthetic, &compared, origin, &mut batch)
-                .await?;
+            let out = self.tell(chunk, &synthetic, &compared, origin, &mut batch);
+            left_out.extend(out.await?);
         }
-        mark_told(&mut batch, table, &compared);
+        mark_told(&mut batch, table, &compared, &left_out);
         batch.advance = Some(Advance {
             table_id: chunk.work.table_id,
             request: chunk.work.request,
@@ -101,13 +104,14 @@ impl Writer<'_> {
     /// in, so that nothing that the chunk has overtaken is derived again.
     fn position(&self) -> Lsn {
         if self.passed >= self.progress.end_lsn {
-            Lsn::new(self.passed.get() - 1)
+            Lsn::new(self.passed.get().saturating_sub(1))
         } else {
             self.progress.commit_lsn
         }
     }
 
-    /// Adds the actions of one origin, each with its identity.
+    /// Adds the actions of one origin, each with its identity. Gives the keys of those that are too old to
+    /// be told.
     async fn tell(
         &self,
         chunk: &Chunk,
@@ -115,7 +119,8 @@ impl Writer<'_> {
         compared: &[Compared<'_>],
         origin: Origin,
         batch: &mut Batch,
-    ) -> Result<(), Fault> {
+    ) -> Result<HashSet<Key>, Fault> {
+        let mut left_out = HashSet::new();
         let derived = self.teller().tell(synthetic, compared, origin).await?;
         let kind = match origin {
             Origin::Backfill => Purpose::Backfill.as_str(),
@@ -124,6 +129,7 @@ impl Writer<'_> {
         let (name, lsn) = (synthetic.table.to_string(), chunk.lsn.to_string());
         for derived in derived.actions {
             if !is_wanted(chunk.work.since, origin, derived.action.created_at) {
+                left_out.insert(derived.source.key);
                 continue;
             }
             let (key, rule) = (derived.source.key.as_str(), derived.source.rule.as_str());
@@ -158,7 +164,7 @@ impl Writer<'_> {
             kept: fault.kept.map(|change| keeping.of(&change)),
         });
         batch.faults.extend(faults);
-        Ok(())
+        Ok(left_out)
     }
 
     fn teller(&self) -> Teller<'_> {
@@ -217,9 +223,21 @@ fn json(image: &Image) -> String {
     serde_json::to_string(image).expect("texts and nulls print")
 }
 
-/// The rows that an action now tells of; an image that did not change is written for it.
-fn mark_told(batch: &mut Batch, table: &TableName, compared: &[Compared<'_>]) {
-    let told: HashSet<&Key> = batch.actions.iter().map(|a| &a.source.key).collect();
+/// The rows that are told of from now on: those of actions, those that came into being while Tidings
+/// was there, and those that a backfill asked its rules about, unless they are too old for it. An
+/// image that did not change is written for it.
+fn mark_told(
+    batch: &mut Batch,
+    table: &TableName,
+    compared: &[Compared<'_>],
+    left_out: &HashSet<Key>,
+) {
+    let mut told: HashSet<&Key> = batch.actions.iter().map(|a| &a.source.key).collect();
+    told.extend(compared.iter().filter_map(|c| match c.found {
+        Found::New(Origin::Backfill) => (!left_out.contains(c.key)).then_some(c.key),
+        Found::New(_) => Some(c.key),
+        Found::Same | Found::Changed | Found::Deleted | Found::Gone => None,
+    }));
     for change in &mut batch.images {
         if told.contains(&change.key) {
             change.told = Told::Yes;

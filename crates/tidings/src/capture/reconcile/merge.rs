@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use activity::{Key, Origin, Row, Value};
 use bytestring::ByteString;
 use rules::Image;
+use store::attributes::FormerNames;
 use store::images::Stored;
 use store::reconcile::Purpose;
 use store::snapshot::Snapshot;
@@ -19,8 +20,10 @@ pub struct Compared<'a> {
     pub key: &'a Key,
     /// `None`: the row is gone.
     pub row: Option<&'a Row>,
-    /// `None`: there is none.
+    /// `None`: there is none. Its columns have the names of now.
     pub image: Option<Image>,
+    /// The same as it is stored, under names that columns may have had before.
+    pub stored: Option<Image>,
     /// Whether an action has told of it.
     pub told: bool,
     pub found: Found,
@@ -49,6 +52,7 @@ pub fn compare<'a>(
     stored: &HashMap<Key, Stored>,
     purpose: Purpose,
     complete: bool,
+    former: Option<&FormerNames>,
 ) -> Result<Vec<Compared<'a>>, String> {
     let mut compared = Vec::new();
     for (key, row) in rows {
@@ -62,6 +66,11 @@ pub fn compare<'a>(
             .map(serde_json::from_str)
             .transpose()
             .map_err(|error| format!("image {key}: {error}"))?;
+        let stored = image.clone();
+        let image = match former {
+            Some(names) => image.map(|image| image.renamed(names)),
+            None => image,
+        };
         let row = row.as_ref();
         let Some(found) = found(purpose, complete, row, image.as_ref(), told) else {
             continue;
@@ -70,6 +79,7 @@ pub fn compare<'a>(
             key,
             row,
             image,
+            stored,
             told,
             found,
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use activity::Lsn;
 use jiff::Timestamp;
+use store::images::Wanted;
 use store::reconcile::{self, Pass, Purpose as Why, Work};
 use store::rows::{self, Limits, Readable, Seen, Span};
 use store::snapshot::Snapshot;
@@ -209,12 +210,19 @@ impl<'a> Reader<'a> {
             .filter(|name| work.columns.iter().any(|column| column == name))
             .map(str::to_owned)
             .collect();
-        let lacking = (work.pass == Pass::Gaps).then_some(columns.as_slice());
+        let wanted = match work.pass {
+            Pass::Rows | Pass::Images => Wanted::All,
+            // What the stream was ahead of is still untold.
+            Pass::Gaps => Wanted::Gaps {
+                columns,
+                untold: work.purpose == Why::Backfill && work.since.is_none(),
+            },
+        };
         let after = work.cursor.as_deref().and_then(|cursor| cursor.first());
         let after = after.map(String::as_str);
         loop {
             let limit = self.rows as i64;
-            let keys = images::keys(session, work.table_id, after, lacking, limit).await?;
+            let keys = images::keys(session, work.table_id, after, &wanted, limit).await?;
             let next = next_of_images(
                 work,
                 &keys.last().map(ToString::to_string),

@@ -52,7 +52,9 @@ impl Teller<'_> {
             if compared.found == Found::Gone {
                 continue;
             }
-            let loaded = compared.image.clone().map_or(Loaded::Absent, Loaded::Known);
+            // As it is stored: under the names of now it would need no write.
+            let image = compared.stored.clone();
+            let loaded = image.map_or(Loaded::Absent, Loaded::Known);
             images.insert(synthetic.table.clone(), compared.key.clone(), loaded);
             let is_new = compared.image.is_none();
             changes.push(synthetic.change(place, compared, is_new));

@@ -82,6 +82,8 @@ struct World {
     images: HashMap<Key, Stored>,
     chunk: Option<Chunk>,
     cursor: Option<u8>,
+    /// The rows are through: what is left are images that nothing told of.
+    gaps: bool,
     done: bool,
     told: BTreeSet<u32>,
 }
@@ -138,6 +140,7 @@ impl World {
             images: HashMap::new(),
             chunk: None,
             cursor: None,
+            gaps: false,
             done: false,
             told: BTreeSet::new(),
         }
@@ -260,6 +263,26 @@ impl World {
         let xmin = under_way.first().copied().unwrap_or(self.next_xid);
         let listed: Vec<String> = under_way.iter().map(u64::to_string).collect();
         let snapshot = format!("{xmin}:{}:{}", self.next_xid, listed.join(","));
+        if self.gaps {
+            let untold = self
+                .images
+                .iter()
+                .filter(|(_, image)| image.row.is_some() && !image.told);
+            let untold: BTreeSet<&Key> = untold.map(|(key, _)| key).collect();
+            self.done = untold.is_empty();
+            let rows = untold.into_iter().take(CHUNK).map(|wanted| {
+                let mut table = self.table.iter();
+                let found = table.find(|(at, _)| key(**at) == *wanted);
+                (wanted.clone(), found.map(|(at, cells)| row(*at, *cells)))
+            });
+            self.chunk = Some(Chunk {
+                cursor: None,
+                rows: rows.collect(),
+                snapshot: snapshot.parse().unwrap(),
+                passed: self.stream.len(),
+            });
+            return;
+        }
         let after = |key: &u8| self.cursor.is_none_or(|cursor| *key > cursor);
         let found: Vec<(u8, Cells)> = self
             .table
@@ -292,6 +315,7 @@ impl World {
             &self.images,
             Purpose::Backfill,
             false,
+            None,
         );
         let mut changed = Vec::new();
         for compared in rows.unwrap() {
@@ -328,7 +352,7 @@ impl World {
             );
         }
         self.cursor = chunk.cursor;
-        self.done = chunk.cursor.is_none();
+        self.gaps |= chunk.cursor.is_none();
     }
 
     fn end(mut self) {
