@@ -26,6 +26,7 @@ mod reconcile;
 mod reload;
 mod rules_check;
 mod rules_test;
+mod runs;
 mod secrecy;
 mod sentences;
 mod settings;

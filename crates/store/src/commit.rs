@@ -23,6 +23,7 @@ use crate::images::{ImageChange, ImageTables, RowJson, Told};
 use crate::log::LoggedAction;
 use crate::progress::Half;
 use crate::quarantine::Outcome;
+use crate::runs::{self, RunChange};
 use crate::{Error, Remedy, Session, images, quote_identifier, reconcile};
 
 /// An action with its identity and time, ready for the log.
@@ -97,6 +98,8 @@ pub struct Batch {
     pub retried: Vec<Retried>,
     /// Where this is a chunk of a table under reconcile.
     pub advance: Option<reconcile::Advance>,
+    /// At most one change of each run.
+    pub runs: Vec<RunChange>,
 }
 
 impl Batch {
@@ -107,6 +110,7 @@ impl Batch {
             && self.truncated.is_empty()
             && self.retried.is_empty()
             && self.advance.is_none()
+            && self.runs.is_empty()
     }
 }
 
@@ -291,6 +295,7 @@ impl<'a> Write<'a> {
         );
         first_cause([log, actions, images, faults])?;
         settle(transaction, &self.batch.retried).await?;
+        runs::settle(transaction, &self.batch.runs).await?;
         if self.triggers_path.is_some() {
             self.enter_triggers_path(transaction).await?;
             columns
@@ -329,6 +334,7 @@ impl<'a> Write<'a> {
         self.images(transaction).await?;
         self.faults(transaction).await?;
         settle(transaction, &batch.retried).await?;
+        runs::settle(transaction, &batch.runs).await?;
         // A deferred constraint would refuse the row at COMMIT, when no row can be told from another.
         transaction
             .batch_execute("set constraints all immediate")

@@ -21,6 +21,7 @@ pub mod quarantine;
 pub mod reconcile;
 pub mod released;
 pub mod rows;
+pub mod runs;
 mod session;
 pub mod setup;
 pub mod snapshot;

@@ -139,6 +139,11 @@ impl Gathered {
         }
     }
 
+    /// Takes an action that no rule made.
+    pub fn push(&mut self, action: NewAction) {
+        self.actions.push(action);
+    }
+
     pub fn batch(self) -> Batch {
         let images =
             self.images
@@ -162,8 +167,7 @@ impl Gathered {
             faults: self.faults,
             images,
             truncated: self.truncated,
-            retried: Vec::new(),
-            advance: None,
+            ..Batch::default()
         }
     }
 }

@@ -4,6 +4,7 @@
 //! stream, and connects anew. Nothing in memory survives a session: every position is read from
 //! the progress row again.
 
+mod announcement;
 mod context;
 mod derive;
 mod fault;
@@ -14,6 +15,7 @@ mod lineage;
 pub mod load;
 mod reconcile;
 mod retry;
+mod runs;
 mod session;
 mod writer;
 

@@ -26,7 +26,8 @@ const PART_CHANGES_MAX: usize = 2048;
 const PART_BYTES_MAX: usize = 4 << 20;
 /// How often the catalog is compared with what rules need.
 const GUARD_PERIOD: Duration = Duration::from_secs(2);
-/// How often the quarantine is asked whether something is to be tried again.
+/// How often the writer looks what is to be done beside the stream: changes of the quarantine that are to be
+/// tried again, runs that are overdue.
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
 /// The same while there is something, so that the stream has its turns too.
 const RETRY_SPACING: Duration = Duration::from_millis(20);
@@ -157,7 +158,8 @@ async fn write<'a>(
                 continue;
             }
             _ = retry.tick() => {
-                if in_time(GROUP_MAX, writer.retry()).await? {
+                let tried = in_time(GROUP_MAX, writer.retry()).await?;
+                if in_time(GROUP_MAX, writer.watch()).await? || tried {
                     retry.reset_after(RETRY_SPACING);
                 }
                 continue;

@@ -12,6 +12,7 @@ use store::commit::{self, Batch, Fence, Reached};
 use store::images::{self, ImageTables};
 use store::log::LoggedAction;
 use store::progress::{self, Half, Progress};
+use store::runs::RunChange;
 use store::{Error, Remedy, Session};
 use store::{catalog, partitions, reconcile};
 use wal::Confirm;
@@ -19,6 +20,7 @@ use wal::Confirm;
 use super::derive::{Deriver, Gathered};
 use super::group::Group;
 use super::guard::Guard;
+use super::runs::{Hearing, Watchdog, is_announcement};
 use super::{Context, Fault, load};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
@@ -56,6 +58,7 @@ pub struct Writer<'a> {
     pub(super) passed: Lsn,
     /// Of the transaction that came last there is more to come.
     pub(super) in_transaction: bool,
+    pub(super) watchdog: Watchdog,
     /// Whether `status` may still hold the reason of an earlier stop.
     has_stop_reason: bool,
 }
@@ -105,6 +108,7 @@ impl<'a> Writer<'a> {
         }
         attributes::remember(&session, &mut image_tables).await?;
         let gate = commit::gate(&session).await?;
+        let watchdog = Watchdog::begin(&session).await?;
         let mut writer = Self {
             context,
             rules,
@@ -121,6 +125,7 @@ impl<'a> Writer<'a> {
             gate,
             passed: Lsn::ZERO,
             in_transaction,
+            watchdog,
             has_stop_reason: true,
         };
         reconcile::require(&writer.session, &writer.needed()).await?;
@@ -211,16 +216,20 @@ impl<'a> Writer<'a> {
         }
         load::rows(&self.session, &self.image_tables, &keys, &mut images).await?;
         let mut gathered = Gathered::default();
+        let mut hearing = self.hearing(&group.parts).await?;
         let mut done = 0;
         for _ in 0..ROUNDS_MAX {
-            let mut derive = || self.derive_from(&mut done, group, &mut images, &mut gathered);
+            let mut derive =
+                || self.derive_from(&mut done, group, &mut images, &mut gathered, &mut hearing);
             let missing = if group.changes() < BLOCKING_CHANGES {
                 derive()
             } else {
                 tokio::task::block_in_place(derive)
             };
             if missing.is_empty() {
-                return Ok(gathered.batch());
+                let mut batch = gathered.batch();
+                batch.runs = hearing.changes();
+                return Ok(batch);
             }
             let (session, tables) = (&self.session, &self.image_tables);
             load::wanted(session, tables, &self.guard.shapes, missing, &mut images).await?;
@@ -239,9 +248,22 @@ impl<'a> Writer<'a> {
         group: &Group,
         images: &mut Images,
         gathered: &mut Gathered,
+        hearing: &mut Hearing,
     ) -> BTreeSet<Wanted> {
         let parts = group.parts.iter().skip(*done);
+        let settings = &self.context.settings.capture;
         for part in parts {
+            if settings.context {
+                let system_id = &self.progress.lineage.system_id;
+                let announced = hearing.part(part, system_id, settings.run_timeout);
+                announced
+                    .into_iter()
+                    .for_each(|action| gathered.push(action));
+            }
+            if is_announcement(part) {
+                *done += 1;
+                continue;
+            }
             let mut ordinal = if part.first { 0 } else { self.next_ordinal };
             let xid = part.begin.xid.widen(self.xid);
             let derived = self
@@ -284,6 +306,11 @@ impl<'a> Writer<'a> {
             self.half_rules = None;
         }
         self.progress.half = reached.half;
+        for change in &batch.runs {
+            if let RunChange::Open(run) = change {
+                self.watchdog.expect(run.timeout);
+            }
+        }
         if !batch.actions.is_empty() {
             self.context.appended.notify_one();
         }
