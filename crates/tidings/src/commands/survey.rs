@@ -165,7 +165,7 @@ impl<'a> Survey<'a> {
         beholder: &mut impl Beholder,
     ) -> Result<(), Failure> {
         let complete = self.is_complete(&needed.table);
-        let mut stored = self.stored(needed, &rows).await?;
+        let stored = self.stored(needed, &rows).await?;
         let first = compare(&rows, seen, &stored, why, complete)?;
         let on_the_way: Vec<Key> = first
             .iter()
@@ -196,11 +196,11 @@ impl<'a> Survey<'a> {
                 let image = |stored: &HashMap<Key, Stored>| {
                     stored.get(&key).map(|s| (s.xid, s.row.clone()))
                 };
-                if !same || image(&stored) != image(&stored_now) {
+                let settled = image(&stored) != image(&stored_now);
+                if !same || settled {
                     rows.retain(|(k, _)| *k != key);
                 }
             }
-            stored = stored_now;
         }
         let sight = Sight {
             synthetic: Synthetic {
