@@ -14,6 +14,7 @@ mod kept;
 mod lineage;
 pub mod load;
 mod reconcile;
+mod renamed;
 mod retry;
 mod runs;
 mod session;
