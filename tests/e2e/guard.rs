@@ -188,3 +188,88 @@ async fn a_column_that_a_rule_names_and_nobody_has_any_more_is_named_and_the_oth
     let status = stage.tidings(["status", "--json"]).await.success().json();
     assert_eq!(status["state"], "active", "{status}");
 }
+
+const PACK: &str = r#"
+[pack]
+name = "mine"
+[tables.projects]
+[[rules]]
+name = "made"
+table = "projects"
+on = ["insert"]
+action_details = "Made {{ new.name }}"
+[[rules]]
+name = "called"
+table = "projects"
+on = ["update"]
+action_details = "{{ old.name }} is called {{ new.name }}"
+"#;
+
+/// A stage whose pack is a file, so that it can be mended.
+async fn own_pack() -> Stage {
+    let mut stage = stage().await;
+    stage.file("mine.toml", PACK);
+    stage.settings.set("capture.rules", vec!["mine.toml"]);
+    stage
+}
+
+fn mend_pack(stage: &Stage) {
+    let mended = PACK.replace(
+        "[tables.projects]",
+        "[tables.projects]\ntable = \"ventures\"",
+    );
+    stage.file("mine.toml", &mended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_renamed_table_is_passed_and_its_images_are_carried_along() {
+    let stage = own_pack().await;
+    let sidecar = stage.run().await;
+    stage
+        .execute("insert into projects (project_id, name) values ('p', 'one')")
+        .await;
+    stage.until_actions(1).await;
+    stage
+        .execute("alter table projects rename to ventures; update ventures set name = 'two'")
+        .await;
+    stage
+        .execute("insert into ventures (project_id, name) values ('q', 'other')")
+        .await;
+    until_reason(
+        &stage,
+        &["public.projects", "is now called public.ventures", "reload"],
+    )
+    .await;
+    assert_eq!(stage.sentences().await, ["Made one"]);
+    mend_pack(&stage);
+    sidecar.hang_up();
+    stage.until_actions(3).await;
+    let expected = ["Made one", "one is called two", "Made other"];
+    assert_eq!(stage.sentences().await, expected);
+    stage
+        .execute("update ventures set name = 'last' where project_id = 'q'")
+        .await;
+    stage.until_actions(4).await;
+    assert_eq!(stage.sentences().await[3], "other is called last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_under_a_former_name_is_told_under_the_new_one() {
+    let stage = own_pack().await;
+    let sidecar = stage.run().await;
+    stage
+        .execute("insert into projects (project_id, name) values ('p', 'one')")
+        .await;
+    stage.until_actions(1).await;
+    sidecar.terminate(std::time::Duration::from_secs(20)).await;
+    stage.execute("update projects set name = 'two'").await;
+    stage
+        .execute("alter table projects rename to ventures")
+        .await;
+    stage.execute("update ventures set name = 'three'").await;
+    mend_pack(&stage);
+    let _sidecar = stage.resume().await;
+    stage.until_actions(3).await;
+    let expected = ["Made one", "one is called two", "two is called three"];
+    assert_eq!(stage.sentences().await, expected);
+}

@@ -1,6 +1,6 @@
 //! What the tables that have images are, whatever they and their columns are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use activity::TableName;
 use serde_json::Value;
@@ -59,6 +59,36 @@ pub async fn follow(
         followed.push((before, now));
     }
     Ok(followed)
+}
+
+/// What the tables among `names` that had images, and are not found under their names, are called now.
+pub async fn called_now(
+    session: &Session,
+    names: &[&TableName],
+) -> Result<HashMap<TableName, TableName>, Error> {
+    let (schemas, tables): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(|t| (t.schema.as_str(), t.name.as_str()))
+        .unzip();
+    let rows = session
+        .query(
+            "select i.schema_name, i.table_name, n.nspname::text, c.relname::text
+             from image_tables i
+             join unnest($1::text[], $2::text[]) as named (s, t)
+               on named.s = i.schema_name and named.t = i.table_name
+             join pg_class c on c.oid = i.oid
+             join pg_namespace n on n.oid = c.relnamespace
+             where (n.nspname::text, c.relname::text) <> (i.schema_name, i.table_name)",
+            &[&schemas, &tables],
+        )
+        .await?;
+    let name = |row: &tokio_postgres::Row, place: usize| {
+        TableName::new(row.get::<_, String>(place), row.get::<_, String>(place + 1))
+    };
+    Ok(rows
+        .iter()
+        .map(|row| (name(row, 0), name(row, 2)))
+        .collect())
 }
 
 /// Keeps the tables' OIDs and the numbers of their columns, and learns which columns were renamed.

@@ -32,6 +32,12 @@ impl Group {
         }
     }
 
+    /// Leaves out the parts from this one on, and what came after them.
+    pub fn cut(&mut self, place: usize) {
+        self.parts.truncate(place);
+        self.mark = None;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.mark.is_none()
     }

@@ -8,12 +8,14 @@ use std::sync::Mutex;
 
 use activity::TableName;
 use rules::{Rules, Shape, Shapes, TableUse};
+use store::attributes;
 use store::catalog::{self, Publication, Table};
 use store::released::{self, Released};
 use store::setup::{Danger, danger, shortcoming};
 use store::{Session, quote_identifier};
 
 use super::Fault;
+use super::renamed::Oids;
 use crate::failure::chain;
 
 /// What the catalog must keep saying as long as a session lives.
@@ -26,6 +28,7 @@ pub struct Guard {
     used: Vec<TableUse>,
     tables: Vec<TableName>,
     pub shapes: Shapes,
+    pub oids: Oids,
     /// Columns that rules name and tables lack, of which the log has been told.
     told: Mutex<BTreeSet<(TableName, String)>>,
 }
@@ -35,6 +38,8 @@ struct Seen {
     publication: Publication,
     /// Those that rules use and those that are published, as far as they exist.
     tables: HashMap<TableName, Table>,
+    /// Those that rules use and that are called otherwise now.
+    renamed: HashMap<TableName, TableName>,
     /// Columns that were let go of for a migration of the worker's.
     released: Released,
 }
@@ -56,6 +61,7 @@ impl Guard {
             used,
             tables,
             shapes: Shapes::default(),
+            oids: Oids::default(),
             told: Mutex::default(),
         };
         let seen = guard.look(session).await?;
@@ -64,6 +70,7 @@ impl Guard {
         guard.published(&seen)?;
         guard.publication_oid = seen.publication.oid;
         guard.shapes = guard.shapes(&seen)?;
+        guard.oids = guard.oids(&seen);
         guard.tell_missing_columns(&seen);
         Ok(guard)
     }
@@ -99,6 +106,29 @@ impl Guard {
         Ok(())
     }
 
+    /// A table arrives under another name than rules know. Either it was written before the table got
+    /// that name, or it has lost it since: then nothing can be made of its rows.
+    pub async fn meet(
+        &self,
+        session: &Session,
+        known: &TableName,
+        told: &TableName,
+    ) -> Result<(), Fault> {
+        let tables = catalog::tables(session, std::slice::from_ref(known)).await?;
+        let is_it = |table: &Table| self.oids.get(&table.oid) == Some(known);
+        match tables.get(known).is_some_and(is_it) {
+            true => Ok(()),
+            false => Err(Fault::Operator(renamed(known, told))),
+        }
+    }
+
+    fn oids(&self, seen: &Seen) -> Oids {
+        let tables = self.tables.iter();
+        tables
+            .filter_map(|table| Some((seen.tables.get(table)?.oid, table.clone())))
+            .collect()
+    }
+
     async fn look(&self, session: &Session) -> Result<Seen, Fault> {
         let name = &self.publication;
         let Some(publication) = catalog::publication(session, self.version, name).await? else {
@@ -111,9 +141,19 @@ impl Guard {
         let names: BTreeSet<&TableName> = self.tables.iter().chain(published).collect();
         let names: Vec<TableName> = names.into_iter().cloned().collect();
         let tables = catalog::tables(session, &names).await?;
+        let missing = self
+            .tables
+            .iter()
+            .filter(|table| !tables.contains_key(*table));
+        let missing: Vec<&TableName> = missing.collect();
+        let renamed = match missing.is_empty() {
+            true => HashMap::new(),
+            false => attributes::called_now(session, &missing).await?,
+        };
         Ok(Seen {
             publication,
             tables,
+            renamed,
             released: released::released(session).await?,
         })
     }
@@ -209,6 +249,9 @@ impl Guard {
         let name = &self.publication;
         for TableUse { table, columns, .. } in &self.used {
             let Some(known) = seen.tables.get(table) else {
+                if let Some(now) = seen.renamed.get(table) {
+                    return Err(Fault::Operator(renamed(table, now)));
+                }
                 return Err(Fault::Operator(format!(
                     "table {table} does not exist, but a rule names it: create it, or change \
                      capture.rules, and run `tidings setup`"
@@ -295,6 +338,13 @@ pub fn shapes(used: &[TableUse], tables: &HashMap<TableName, Table>) -> Result<S
         };
     }
     Ok(shapes)
+}
+
+/// How to say that a table has another name than rules know.
+fn renamed(known: &TableName, now: &TableName) -> String {
+    format!(
+        "table {known}, which a rule names, is now called {now}: name it so in the pack or in          capture.rules and reload (SIGHUP), or rename it back. Nothing past this point is confirmed"
+    )
 }
 
 /// How to say that a table is not published, with what stands in the way of publishing it.

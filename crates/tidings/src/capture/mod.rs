@@ -14,6 +14,7 @@ mod kept;
 mod lineage;
 pub mod load;
 mod reconcile;
+mod renamed;
 mod retry;
 mod runs;
 mod session;
@@ -103,7 +104,7 @@ async fn live(
 /// Waits for other rules; for ever where there will be none.
 async fn renewed(rules: &mut watch::Receiver<Arc<Rules>>) {
     if rules.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

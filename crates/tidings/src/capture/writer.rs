@@ -21,7 +21,7 @@ use super::derive::{Deriver, Gathered};
 use super::group::Group;
 use super::guard::Guard;
 use super::runs::{Hearing, Watchdog, is_announcement};
-use super::{Context, Fault, load};
+use super::{Context, Fault, load, renamed};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
 const BLOCKING_CHANGES: usize = 256;
@@ -145,7 +145,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Commits a group. Returns what may be confirmed now, where that is anything.
-    pub async fn commit(&mut self, group: Group) -> Result<Option<Confirm>, Fault> {
+    pub async fn commit(&mut self, mut group: Group) -> Result<Option<Confirm>, Fault> {
+        let Err((place, fault)) = self.name(&mut group).await else {
+            return self.commit_named(group).await;
+        };
+        // What was committed before it is not held up by it.
+        group.cut(place);
+        self.commit_named(group).await?;
+        Err(fault)
+    }
+
+    async fn commit_named(&mut self, group: Group) -> Result<Option<Confirm>, Fault> {
         if std::mem::take(&mut self.has_stop_reason) {
             progress::resumed(&self.session, self.progress.epoch).await?;
         }
@@ -184,6 +194,25 @@ impl<'a> Writer<'a> {
     /// Those in force for what begins now.
     pub(super) fn rules_now(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Sees to it that every table comes under the name that rules know; the error says of which part that can
+    /// not be. A half-done transaction is
+    /// finished under packs that know it as it was.
+    async fn name(&self, group: &mut Group) -> Result<(), (usize, Fault)> {
+        for (place, part) in group.parts.iter_mut().enumerate() {
+            let half = self.progress.half.as_ref().map(|half| half.commit_lsn);
+            if half == Some(part.begin.commit_lsn) && self.half_rules.is_some() {
+                continue;
+            }
+            let oids = &self.guard.oids;
+            while let Some((known, told)) = renamed::stranger(part, oids) {
+                let met = self.guard.meet(&self.session, known, told).await;
+                met.map_err(|fault| (place, fault))?;
+                renamed::adopt(part, known, oids);
+            }
+        }
+        Ok(())
     }
 
     /// What a part is derived under: a transaction that is half done is finished under its own packs.

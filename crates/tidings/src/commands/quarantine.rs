@@ -221,7 +221,7 @@ fn described(entry: &Entry) -> Value {
         "kind": kind,
         "rule": entry.rule,
         "table": entry.table,
-        "key": entry.key.as_ref().map(|key| key.as_str()),
+        "key": entry.key.as_ref().map(activity::Key::as_str),
         "seq": seq,
         "commit_lsn": entry.commit_lsn,
         "reason": entry.reason,
