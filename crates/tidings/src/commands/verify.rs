@@ -67,18 +67,18 @@ async fn actions(
             .await?;
         actions
             .phantoms(&session, since, reached, |lone| {
-                report_lone(report, "phantom", &lone)
+                report_lone(report, "phantom", &lone);
             })
             .await?;
         if arguments.legacy {
             actions
                 .unseen(&session, since, |lone| {
-                    report_lone(report, "legacy phantom", &lone)
+                    report_lone(report, "legacy phantom", &lone);
                 })
                 .await?;
             actions
                 .unlogged(&session, since, |lone| {
-                    report_lone(report, "legacy gap", &lone)
+                    report_lone(report, "legacy gap", &lone);
                 })
                 .await?;
         }

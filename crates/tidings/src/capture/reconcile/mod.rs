@@ -43,7 +43,7 @@ pub enum Due {
     /// Look whether something was asked for.
     Look,
     /// Hold this until it can be applied.
-    Hold(Chunk),
+    Hold(Box<Chunk>),
 }
 
 /// Both ends, one chunk apart at most.
@@ -66,7 +66,7 @@ impl Desk {
     pub async fn due(&mut self) -> Due {
         tokio::select! {
             _ = self.period.tick() => Due::Look,
-            Some(chunk) = self.chunks.recv(), if self.held.is_none() => Due::Hold(chunk),
+            Some(chunk) = self.chunks.recv(), if self.held.is_none() => Due::Hold(Box::new(chunk)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Desk {
         match due {
             Due::Look => self.look(writer).await,
             Due::Hold(chunk) => {
-                self.held = Some(chunk);
+                self.held = Some(*chunk);
                 Ok(())
             }
         }
