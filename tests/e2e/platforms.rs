@@ -7,6 +7,13 @@ const DOKPLOY: &str = include_str!("../schemas/dokploy.sql");
 const COOLIFY: &str = include_str!("../schemas/coolify.sql");
 
 async fn stage() -> (Stage, Sidecar) {
+    let stage = before().await;
+    let sidecar = stage.run().await;
+    (stage, sidecar)
+}
+
+/// Both platforms' tables, and nothing of Tidings yet.
+async fn before() -> Stage {
     let mut stage = Stage::bare(scratch::Server::builder()).await;
     for tables in [DOKPLOY, COOLIFY] {
         stage.execute(&format!("set role worker; {tables}")).await;
@@ -19,8 +26,7 @@ async fn stage() -> (Stage, Sidecar) {
     };
     let rules = vec![placed("dokploy"), placed("coolify")];
     stage.settings.set("capture.rules", rules);
-    let sidecar = stage.run().await;
-    (stage, sidecar)
+    stage
 }
 
 /// What both platforms write while a team works: one transaction a step, with what must be said of it.
@@ -158,6 +164,7 @@ async fn both_platforms_are_told_side_by_side() {
 const VERSIONS: &str = "select jsonb_build_object(
     'images', (select jsonb_agg(jsonb_build_array(ctid::text, xmin::text)) from tidings.images),
     'progress', (select jsonb_agg(jsonb_build_array(ctid::text, xmin::text)) from tidings.progress),
+    'reconcile', (select jsonb_agg(jsonb_build_array(ctid::text, xmin::text)) from tidings.reconcile),
     'actions', (select jsonb_agg(jsonb_build_array(ctid::text, xmin::text)) from tidings.actions),
     'quarantine', (select count(*) from tidings.quarantine))";
 
@@ -180,6 +187,8 @@ async fn a_thousand_updates_of_logs_and_heartbeats_tell_and_write_nothing() {
     let count = play(&stage, "dokploy", &DOKPLOY_STEPS).await
         + play(&stage, "coolify", &COOLIFY_STEPS).await;
     stage.until_actions(count).await;
+    // From here on it writes what the stream tells, and nothing else.
+    stage.until_compared().await;
     until_passed(&stage).await;
     let before: Value = stage.value(VERSIONS).await;
 
@@ -206,4 +215,37 @@ async fn a_thousand_updates_of_logs_and_heartbeats_tell_and_write_nothing() {
     stage.execute(rename).await;
     until_passed(&stage).await;
     assert_ne!(stage.value::<Value>(VERSIONS).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_is_told_by_a_backfill_at_its_own_time() {
+    let stage = before().await;
+    play(&stage, "dokploy", &DOKPLOY_STEPS).await;
+    play(&stage, "coolify", &COOLIFY_STEPS).await;
+    let _sidecar = stage.run().await;
+    stage.until_compared().await;
+    stage.until_actions(0).await;
+    stage.tidings(["reconcile", "--backfill"]).await.success();
+    let query = "select jsonb_object_agg(action_details, to_char(to_timestamp(created_at) at time zone 'UTC', 'HH24:MI:SS'))
+                 from project_actions where project_id = 'p1'";
+    let told: Value = stage.value(query).await;
+    assert_eq!(
+        told,
+        json!({
+            "Project 'Shop' created": "12:00:00",
+            "Database 'Orders' created": "12:01:00",
+            "Deployed Front": "12:05:05",
+            "Deployment of Front failed: exit code 1": "12:06:00",
+        })
+    );
+    let query = "select jsonb_agg(action_details order by action_details) from project_actions where project_id = '3'";
+    let told: Value = stage.value(query).await;
+    let said = [
+        "Database 'members' created",
+        "Deployed web: https://club.example",
+        "Deployment of web cancelled",
+        "Deployment of web failed",
+        "Project 'Club' created",
+    ];
+    assert_eq!(told, json!(said));
 }

@@ -15,6 +15,13 @@ struct Worker {
 
 impl Worker {
     async fn start() -> (Self, tests::Sidecar) {
+        let worker = Self::before().await;
+        let sidecar = worker.stage.run().await;
+        (worker, sidecar)
+    }
+
+    /// Its tables, and nothing of Tidings yet.
+    async fn before() -> Self {
         let server = scratch::Server::builder().setting("track_commit_timestamp", "on");
         let mut stage = Stage::bare(server).await;
         stage.execute(&format!("set role worker; {TABLES}")).await;
@@ -28,9 +35,8 @@ impl Worker {
                 "capture.actions_table",
                 r#""TurboBackend".project_actions"#.to_owned(),
             );
-        let sidecar = stage.run().await;
         let expected = Vec::new();
-        (Self { stage, expected }, sidecar)
+        Self { stage, expected }
     }
 
     async fn begin(&self) -> Client {
@@ -381,4 +387,40 @@ async fn blueprints_out_of_line_deployments_and_later_sessions_are_told_whole() 
         )
         .await;
     worker.is_told_as_expected().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_is_told_by_a_backfill_but_for_queries() {
+    let mut worker = Worker::before().await;
+    let blueprint = blueprint(r#"{"id":"1","method":"GET","path":"/api/users"}"#);
+    let rows = format!(
+        "insert into projects values ('p1', 'u1', 'My API', 1700000000, 1700000000);
+         insert into container_sessions values ('s1', 'p1', 'abc123', 'daytona', 'active', null, 'development', 1700000300, null);
+         insert into project_databases values ('d1', 'p1', 'u1', 'first', 'public', 'development', true, 1700000400, 1700000400);
+         insert into generated_queries (query_id, project_id, query_type, schema_name, created_at)
+         values ('q1', 'p1', 'CREATE TABLE', 'users', 1700000410);
+         insert into api_blueprints values ('b1', 'p1', 'r1', {blueprint}, 1700000550, 1700000500);
+         insert into project_deployments values ('x1', 'p1', 'flyio', 'a', 'https://a.fly.dev', 'deployed', 1700000600, 1700000650);
+         insert into github_push_history values ('g1', 'p1', 'r0', 'c0ffee', 'first', '[\"a\"]', 'https://github.com/user/repo', 'development', 1700000700)"
+    );
+    worker.does(&rows, vec![]).await;
+    let _sidecar = worker.stage.run().await;
+    worker.stage.until_compared().await;
+    assert_eq!(worker.actions().await, Vec::<Value>::new());
+    let backfill = ["reconcile", "--backfill"];
+    worker.stage.tidings(backfill).await.success();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let actions = worker.actions().await.into_iter();
+    let mut told: Vec<(i64, String)> = actions
+        .map(|action| (action["created_at"].as_i64().unwrap(), text(&action["action_details"])))
+        .collect();
+    told.sort();
+    let expected = [
+        (1_700_000_300, "Project 'My API' created with container abc123"),
+        (1_700_000_400, "Database 'first' created"),
+        (1_700_000_500, "Added 1 endpoint: GET /api/users"),
+        (1_700_000_600, "Deployed to fly.io: https://a.fly.dev"),
+        (1_700_000_700, "Pushed 1 file to https://github.com/user/repo"),
+    ];
+    assert_eq!(told, expected.map(|(at, details)| (at, details.to_owned())));
 }
