@@ -24,7 +24,9 @@ fn assert_shape(status: &Value) {
         "actions",
         "deliveries",
         "quarantine",
+        "reconcile",
         "rules",
+        "rules_error",
     ];
     assert_eq!(keys(status), top);
     assert_eq!(
