@@ -81,6 +81,11 @@ pub async fn init(
                select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid
              ), void as (
                update image_tables set generation = generation + 1 where columns is null
+               returning table_id
+             ), restarted as (
+               update reconcile set request = request + 1, pass = 'rows', round = 0, cursor = null,
+                 step = 0, started_at = null, not_before_xid = now.xid
+               from void, now where reconcile.table_id = void.table_id and finished_at is null
              ), aged as (
                update images set xid = 0 from now where images.xid >= now.xid
              ), asked as (

@@ -116,15 +116,19 @@ pub async fn require(session: &Session, needed: &[Needed]) -> Result<(), Error> 
         columns,
     } in needed
     {
-        session
-            .execute(
+        let rekeyed = session
+            .query_opt(
                 "update image_tables set key = $3,
                    generation = generation + case when key <> '{}' then 1 else 0 end,
                    columns = case when key <> '{}' then null else columns end
-                 where schema_name = $1 and table_name = $2 and key <> $3",
+                 where schema_name = $1 and table_name = $2 and key <> $3
+                 returning columns is null",
                 &[&table.schema, &table.name, key],
             )
             .await?;
+        if rekeyed.is_some_and(|row| row.get(0)) {
+            restart(session, table).await?;
+        }
         // A column that no rule names is left out of images from here on.
         session
             .execute(
@@ -146,6 +150,16 @@ pub async fn require(session: &Session, needed: &[Needed]) -> Result<(), Error> 
                    estimated_rows = null, requested_at = now(), started_at = null, finished_at = null,
                    seen_at = null, trouble = null
                  where reconcile.finished_at is not null",
+                &[&table.schema, &table.name, columns],
+            )
+            .await?;
+        // Nor does what is under way bring it.
+        session
+            .execute(
+                "update reconcile as r set columns = $3 from image_tables i
+                 where i.table_id = r.table_id and i.schema_name = $1 and i.table_name = $2
+                   and r.finished_at is null and r.started_at is not null
+                   and r.columns @> $3 and not r.columns <@ $3",
                 &[&table.schema, &table.name, columns],
             )
             .await?;
@@ -232,24 +246,25 @@ pub async fn unobserved(session: &Session, table: &TableName) -> Result<(), Erro
         )
         .await?;
     if known.is_some() {
-        request(
-            session,
-            std::slice::from_ref(table),
-            Purpose::Reconcile,
-            None,
+        let table = std::slice::from_ref(table);
+        request(session, table, Purpose::Reconcile, None).await?;
+    }
+    restart(session, table).await
+}
+
+/// What is under way for a table begins anew: its images are void, or their rows changed unseen. Writes
+/// only where it has begun.
+async fn restart(session: &Session, table: &TableName) -> Result<(), Error> {
+    session
+        .execute(
+            "update reconcile r set request = request + 1, pass = 'rows', round = 0, cursor = null,
+               step = 0, started_at = null
+             from image_tables i where i.table_id = r.table_id and r.finished_at is null
+               and i.schema_name = $1 and i.table_name = $2
+               and (r.started_at is not null or r.step > 0)",
+            &[&table.schema, &table.name],
         )
         .await?;
-        session
-            .execute(
-                "update reconcile r set pass = 'rows', round = 0, cursor = null, step = 0,
-                   started_at = null
-                 from image_tables i where i.table_id = r.table_id and r.finished_at is null
-                   and i.schema_name = $1 and i.table_name = $2
-                   and (r.started_at is not null or r.step > 0)",
-                &[&table.schema, &table.name],
-            )
-            .await?;
-    }
     Ok(())
 }
 
