@@ -361,6 +361,40 @@ async fn a_truncate_beside_a_fill_leaves_no_image_behind() {
     assert_eq!(images_that_differ(&stage).await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_that_a_lost_slot_interrupts_begins_anew() {
+    let stage = Stage::start().await;
+    let rows = "insert into projects (project_id, name, status)
+                select 'p' || n, 'x', 'active' from generate_series(1, 30000) n";
+    stage.execute(rows).await;
+    let sidecar = stage.run().await;
+    let begun =
+        "(select rows_done > 0 from tidings.reconcile join tidings.image_tables using (table_id)
+                  where table_name = 'projects')";
+    stage.until(begun).await;
+    let locked = stage.connect().await;
+    locked
+        .batch_execute("begin; lock table projects in access exclusive mode")
+        .await
+        .unwrap();
+    sidecar.kill9().await;
+    let change = "delete from projects where project_id like 'p1%';
+                  update projects set name = 'y' where project_id like 'p2%'; commit";
+    stage
+        .until("not (select active from pg_replication_slots)")
+        .await;
+    stage
+        .execute("select pg_drop_replication_slot('tidings')")
+        .await;
+    locked.batch_execute(change).await.unwrap();
+    stage.tidings(["setup", "--new-slot"]).await.success();
+    let _sidecar = stage.resume().await;
+    stage.until(DONE).await;
+    assert_eq!(images_that_differ(&stage).await, 0);
+    // What was filled only in part tells nothing.
+    stage.until_actions(0).await;
+}
+
 /// Writers that insert, update, delete and move keys in a small key space.
 struct Scuffle {
     stop: Arc<AtomicBool>,

@@ -412,15 +412,26 @@ async fn what_was_there_before_is_told_by_a_backfill_but_for_queries() {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let actions = worker.actions().await.into_iter();
     let mut told: Vec<(i64, String)> = actions
-        .map(|action| (action["created_at"].as_i64().unwrap(), text(&action["action_details"])))
+        .map(|action| {
+            (
+                action["created_at"].as_i64().unwrap(),
+                text(&action["action_details"]),
+            )
+        })
         .collect();
     told.sort();
     let expected = [
-        (1_700_000_300, "Project 'My API' created with container abc123"),
+        (
+            1_700_000_300,
+            "Project 'My API' created with container abc123",
+        ),
         (1_700_000_400, "Database 'first' created"),
         (1_700_000_500, "Added 1 endpoint: GET /api/users"),
         (1_700_000_600, "Deployed to fly.io: https://a.fly.dev"),
-        (1_700_000_700, "Pushed 1 file to https://github.com/user/repo"),
+        (
+            1_700_000_700,
+            "Pushed 1 file to https://github.com/user/repo",
+        ),
     ];
     assert_eq!(told, expected.map(|(at, details)| (at, details.to_owned())));
 }
