@@ -1,6 +1,6 @@
 //! The filters and tests of the rule language, and how values print.
 
-use minijinja::value::ValueKind;
+use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value, filters};
 
 use crate::compare::kind_name;
@@ -86,8 +86,11 @@ pub(crate) fn install(environment: &mut Environment<'_>) {
     environment.add_filter("selectattr", filters::selectattr);
 
     environment.add_filter("count", count);
-    environment.add_filter("d", default);
-    environment.add_filter("default", default);
+    for name in ["d", "default"] {
+        environment.add_filter(name, |value: &Value, other: Rest<Value>| {
+            default(value, other.first())
+        });
+    }
     environment.add_filter("join", join);
     environment.add_filter("pluralize", pluralize);
     environment.add_filter("string", |value: &Value| print(value));
@@ -175,10 +178,10 @@ fn pluralize(value: &Value, one: Option<&str>, many: Option<&str>) -> Result<Str
     Ok(ending.to_owned())
 }
 
-/// Stands in for none as well as for a field that is not there.
-fn default(value: &Value, other: Option<Value>) -> Value {
+/// Stands in for none as well as for a field that is not there. It may be none itself.
+fn default(value: &Value, other: Option<&Value>) -> Value {
     if value.is_undefined() || value.is_none() {
-        other.unwrap_or_else(|| Value::from(""))
+        other.cloned().unwrap_or_else(|| Value::from(""))
     } else {
         value.clone()
     }
@@ -248,6 +251,9 @@ mod tests {
             ("[1] | pluralize", ""),
             ("['a', none, '', true] | join(' ')", "a true"),
             ("none | default('x')", "x"),
+            ("none | default", ""),
+            ("none | default(none) | default('x')", "x"),
+            ("none | default(none) is none", "true"),
             ("b[0].missing | default('x')", "x"),
         ] {
             assert_eq!(eval(expression).unwrap(), expected, "{expression}");

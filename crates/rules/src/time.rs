@@ -44,6 +44,7 @@ fn instant(filter: &'static str, value: &Value) -> Result<Option<i128>, Error> {
     let needs = "a time in the years 1 to 9999";
     match (value.kind(), value.as_str()) {
         (ValueKind::None, _) => Ok(None),
+        (_, Some(text)) if text.trim().is_empty() => Ok(None),
         (_, Some(text)) => match of_text(text.trim()) {
             Some(instant) => Ok(Some(instant)),
             None => Err(Trouble::Text { filter, needs }.into()),
@@ -174,7 +175,6 @@ mod tests {
             "2026-01-31T12:30:05[Europe/Berlin]",
             "12345",
             "secret",
-            "",
         ] {
             let error = unix(text).unwrap_err();
             assert_eq!(
@@ -216,6 +216,7 @@ mod tests {
     fn none_has_no_time_and_no_duration() {
         for expression in [
             "none | unix",
+            "' ' | unix",
             "x | seconds_since(none)",
             "none | seconds_since(x)",
             "none | duration",
