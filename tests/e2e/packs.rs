@@ -187,3 +187,38 @@ async fn a_mistake_in_a_pack_is_told_with_file_rule_and_key() {
         missing.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_altered_mid_stream_goes_on_being_told() {
+    let mut stage = Stage::start().await;
+    stage.execute(TABLES).await;
+    stage.file("shop.toml", PACK);
+    stage
+        .settings
+        .set("capture.rules", vec![placed("shop.toml", "Shop")]);
+    stage.tidings(["setup"]).await.success();
+    // Before the sidecar reads any of it, so that one stream carries every shape of the table.
+    for statement in [
+        r#"insert into "Shop"."Orders" values (1, 'c', 1)"#,
+        r#"alter table "Shop"."Orders" add column extra int default 7"#,
+        r#"insert into "Shop"."Orders" values (2, 'c', 2.5, '4', 8)"#,
+        r#"alter table "Shop"."Orders" alter column total type text"#,
+        r#"alter table "Shop"."Orders" drop column extra"#,
+        r#"insert into "Shop"."Orders" values (3, 'c', 'three')"#,
+        r#"update "Shop"."Orders" set note = '6' where "orderId" = 1"#,
+    ] {
+        stage.execute(statement).await;
+    }
+    let _sidecar = stage.resume().await;
+    stage.until_actions(5).await;
+    let said = [
+        "Order 1 of 1",
+        "Order 2 of 2.5",
+        "Twice 8",
+        "Order 3 of three",
+        "Twice 12",
+    ];
+    assert_eq!(stage.sentences().await, said);
+    let quarantined: i64 = stage.value("select count(*) from tidings.quarantine").await;
+    assert_eq!(quarantined, 0);
+}

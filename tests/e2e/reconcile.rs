@@ -497,6 +497,7 @@ async fn scuffle(stage: &mut Stage, kills: usize) {
         };
         let killed = async {
             for _ in 0..kills {
+                // Waits for nothing: the kill is to fall at any moment of the work.
                 tokio::time::sleep(Duration::from_millis(50 + random.below(600) as u64)).await;
                 sidecar.kill9().await;
                 sidecar = stage.resume().await;
@@ -553,6 +554,7 @@ async fn commits_that_wait_for_a_standby_are_not_taken_for_newer_or_older_ones()
                         .batch_execute("select pg_reload_conf()")
                         .await
                         .unwrap();
+                    // How long commits are held, and let go again: the disturbance itself.
                     tokio::time::sleep(Duration::from_millis(120)).await;
                 }
             }
