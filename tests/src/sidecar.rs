@@ -132,3 +132,12 @@ impl Sidecar {
         Some((code, body.to_owned()))
     }
 }
+
+impl Drop for Sidecar {
+    /// A test that fails tells what the sidecar had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of tidings:\n{}", self.log());
+        }
+    }
+}

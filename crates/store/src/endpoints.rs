@@ -1,10 +1,15 @@
 //! Endpoints: declared in the configuration file or by command, read by the deliver loop.
 
+mod options;
+
 use activity::Seq;
-use postgres_types::ToSql;
+use jiff::Timestamp;
+use postgres_types::{Json, ToSql};
 use tokio_postgres::Row;
 
 use crate::{Error, Session};
+
+pub use options::{Digest, Options, Order, Rate};
 
 /// Endpoints are spread over this many shards, for ever: the number is part of what is stored.
 pub const SHARDS: u32 = 64;
@@ -15,16 +20,39 @@ pub struct StoredEndpoint {
     pub id: String,
     pub name: String,
     pub url: String,
-    /// `whsec_…`, each of them signs.
-    pub secrets: Vec<String>,
+    /// As a `webhook::Vault` wrote them.
+    pub credentials: String,
     pub filter: Filter,
+    pub options: Options,
     pub origin: DeclaredBy,
-    pub enabled: bool,
+    pub state: EndpointState,
     pub state_reason: Option<String>,
+    /// Since when no attempt has succeeded.
+    pub failing_since: Option<Timestamp>,
     pub shard: i16,
     /// Everything up to here is settled.
     pub cursor: Seq,
     pub behind: bool,
+    pub revision: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointState {
+    Enabled,
+    /// Nothing is sent; what comes waits in the log.
+    Paused,
+    /// Nothing is sent; what comes is not for it.
+    Disabled,
+}
+
+impl EndpointState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 /// Prints no secret, nor a URL that may carry one.
@@ -65,14 +93,19 @@ impl DeclaredBy {
 pub struct Declaration<'a> {
     pub name: &'a str,
     pub url: &'a str,
-    pub secrets: &'a [String],
+    pub credentials: &'a str,
     pub filter: &'a Filter,
+    pub options: &'a Options,
     pub origin: DeclaredBy,
 }
 
 impl<'a> Declaration<'a> {
-    /// From $1: name, url, secrets, types, projects, environments, statuses, origin.
-    fn parameters(&'a self, origin: &'a &'static str) -> [&'a (dyn ToSql + Sync); 8] {
+    /// From $1: name, url, credentials, types, projects, environments, statuses, origin, options.
+    fn parameters(
+        &'a self,
+        origin: &'a &'static str,
+        options: &'a Json<&'a Options>,
+    ) -> [&'a (dyn ToSql + Sync); 9] {
         let Filter {
             types,
             projects,
@@ -82,18 +115,19 @@ impl<'a> Declaration<'a> {
         [
             &self.name,
             &self.url,
-            &self.secrets,
+            &self.credentials,
             types,
             projects,
             environments,
             statuses,
             origin,
+            options,
         ]
     }
 }
 
-const COLUMNS: &str = "endpoint_id, name, url, secrets, types, projects, environments, statuses, \
-    origin, state, state_reason, shard, cursor_seq, behind";
+const COLUMNS: &str = "endpoint_id, name, url, credentials, types, projects, environments, statuses, \
+    options, origin, state, state_reason, failing_since, shard, cursor_seq, behind, revision";
 
 pub async fn list(session: &Session) -> Result<Vec<StoredEndpoint>, Error> {
     let statement = format!("select {COLUMNS} from endpoints order by name");
@@ -110,47 +144,54 @@ pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {
     Ok((row.get(0), row.get(1)))
 }
 
-/// Adds an endpoint that starts at the head of the log. Returns its id, or `None` where the name
-/// is taken.
+/// An id that no endpoint has.
+pub fn new_id() -> String {
+    format!("ep_{}", nanoid::nanoid!())
+}
+
+/// Adds an endpoint of this id that starts at the head of the log. False where the name is taken.
 pub async fn add(
     session: &Session,
+    id: &str,
     declaration: &Declaration<'_>,
-) -> Result<Option<String>, Error> {
-    let id = format!("ep_{}", nanoid::nanoid!());
-    let shard = shard_of(&id);
+) -> Result<bool, Error> {
+    let shard = shard_of(id);
     let origin = declaration.origin.as_str();
-    let mut parameters = declaration.parameters(&origin).to_vec();
+    let options = Json(declaration.options);
+    let mut parameters = declaration.parameters(&origin, &options).to_vec();
     parameters.extend([&id as &(dyn ToSql + Sync), &shard]);
-    let row = session
-        .query_opt(
-            "insert into endpoints (name, url, secrets, types, projects, environments, statuses,
-               origin, endpoint_id, shard, cursor_seq)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    let added = session
+        .execute(
+            "insert into endpoints (name, url, credentials, types, projects, environments, statuses,
+               origin, options, endpoint_id, shard, cursor_seq)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
                coalesce((select seq from progress), 0))
-             on conflict (name) do nothing returning endpoint_id",
+             on conflict (name) do nothing",
             &parameters,
         )
         .await?;
-    Ok(row.map(|row| row.get(0)))
+    Ok(added > 0)
 }
 
 /// Brings an endpoint to what its declaration says now. False where nothing differed. One that was
 /// disabled is enabled by another URL, and starts at the head of the log.
 pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Result<bool, Error> {
     let origin = declaration.origin.as_str();
+    let options = Json(declaration.options);
     let changed = session
         .execute(
-            "update endpoints set url = $2, secrets = $3, types = $4, projects = $5,
-               environments = $6, statuses = $7, origin = $8,
+            "update endpoints set url = $2, credentials = $3, types = $4, projects = $5,
+               environments = $6, statuses = $7, origin = $8, options = $9,
                revision = nextval('endpoint_revision'),
                state = case when url <> $2 then 'enabled' else state end,
                state_reason = case when url <> $2 then null else state_reason end,
                behind = behind or (url <> $2 and state = 'disabled'),
                cursor_seq = case when url <> $2 and state = 'disabled'
                  then coalesce((select seq from progress), 0) else cursor_seq end
-             where name = $1 and (url, secrets, types, projects, environments, statuses, origin)
-               is distinct from ($2, $3, $4, $5, $6, $7, $8)",
-            &declaration.parameters(&origin),
+             where name = $1
+               and (url, credentials, types, projects, environments, statuses, origin, options)
+               is distinct from ($2, $3, $4, $5, $6, $7, $8, $9)",
+            &declaration.parameters(&origin, &options),
         )
         .await?;
     Ok(changed > 0)
@@ -177,22 +218,29 @@ fn from_row(row: &Row) -> StoredEndpoint {
         id: row.get("endpoint_id"),
         name: row.get("name"),
         url: row.get("url"),
-        secrets: row.get("secrets"),
+        credentials: row.get("credentials"),
         filter: Filter {
             types: row.get("types"),
             projects: row.get("projects"),
             environments: row.get("environments"),
             statuses: row.get("statuses"),
         },
+        options: row.get::<_, Json<Options>>("options").0,
         origin: match row.get::<_, &str>("origin") {
             "config" => DeclaredBy::Config,
             _ => DeclaredBy::Command,
         },
-        enabled: row.get::<_, &str>("state") == "enabled",
+        state: match row.get::<_, &str>("state") {
+            "enabled" => EndpointState::Enabled,
+            "paused" => EndpointState::Paused,
+            _ => EndpointState::Disabled,
+        },
         state_reason: row.get("state_reason"),
+        failing_since: row.get("failing_since"),
         shard: row.get("shard"),
         cursor: Seq::new(row.get("cursor_seq")),
         behind: row.get("behind"),
+        revision: row.get("revision"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::{Error, Filter, Guard, Secret};
+use crate::{Credentials, Error, Filter, Format, Guard};
 
 const URL_BYTES_MAX: usize = 2048;
 
@@ -15,9 +15,9 @@ pub struct Endpoint {
     pub id: String,
     pub name: String,
     pub url: EndpointUrl,
-    /// Each signs every notification: more than one while a secret is being replaced.
-    pub secrets: Vec<Secret>,
+    pub credentials: Credentials,
     pub filter: Filter,
+    pub format: Format,
 }
 
 /// How an endpoint is spoken to.

@@ -13,6 +13,10 @@ pub enum Error {
     InvalidPattern(String),
     #[error("the webhook URL {0}")]
     InvalidUrl(&'static str),
+    #[error("the format: {0}")]
+    InvalidFormat(String),
+    #[error("the stored credentials can not be read: {0}")]
+    Sealed(&'static str),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the HTTP client cannot be set up")]

@@ -9,10 +9,13 @@
 //! secret and no path of a URL appears in `Debug`, an error or an outcome.
 
 mod client;
+mod credentials;
 mod endpoint;
 mod error;
 mod filter;
+mod format;
 mod guard;
+mod message;
 mod notification;
 mod outcome;
 mod resolver;
@@ -21,11 +24,15 @@ mod schedule;
 mod secret;
 mod sender;
 mod signature;
+mod vault;
 
+pub use credentials::{Credentials, SigningKey};
 pub use endpoint::{Endpoint, EndpointUrl, Scheme, validate_url};
 pub use error::Error;
 pub use filter::{Filter, Subject, TypePattern};
+pub use format::{Format, Payload};
 pub use guard::{Guard, Refusal};
+pub use message::Message;
 pub use notification::Notification;
 pub use outcome::{Attempt, FailureKind, Outcome};
 pub use retry_after::{RETRY_AFTER_MAX, RetryAfter};
@@ -33,3 +40,4 @@ pub use schedule::{Next, Schedule, next};
 pub use secret::Secret;
 pub use sender::{RESPONSE_BYTES_MAX, Sender, SenderSettings};
 pub use signature::{TOLERANCE, VerifyError, sign, verify};
+pub use vault::Vault;

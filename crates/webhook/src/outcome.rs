@@ -21,6 +21,21 @@ pub struct Attempt {
     pub address: Option<SocketAddr>,
 }
 
+impl Attempt {
+    /// One that fails before anything is sent: what was to be sent could not be put together.
+    pub fn unmade(reason: &crate::Error) -> Self {
+        let failure = Failure {
+            kind: FailureKind::Request,
+            detail: reason.to_string(),
+        };
+        Self {
+            outcome: failure.into(),
+            latency: Duration::ZERO,
+            address: None,
+        }
+    }
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -1,15 +1,13 @@
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ipnet::IpNet;
-use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response};
 use rustls::RootCertStore;
 use tokio::time::timeout;
 
 use crate::outcome::{Failure, excerpt};
-use crate::{Attempt, Endpoint, Error, FailureKind, Guard, Outcome, RetryAfter, Scheme};
+use crate::{Attempt, Endpoint, Error, FailureKind, Guard, Message, Outcome, RetryAfter, Scheme};
 use crate::{client, sign};
 
 #[cfg(test)]
@@ -58,22 +56,15 @@ impl Sender {
         })
     }
 
-    /// Makes one attempt, signed by all secrets of the endpoint.
+    /// Makes one attempt, signed by every key of the endpoint that has not expired.
     ///
-    /// `id` is the notification's identity, the same on every attempt; `timestamp` is the attempt's.
     /// Once a status has arrived it counts: the body is read for its excerpt only, within what is
     /// left of the timeout and up to [`RESPONSE_BYTES_MAX`].
     ///
     /// Cancel safe: dropping the future aborts the request. The subscriber may have it by then.
-    pub async fn send(
-        &self,
-        endpoint: &Endpoint,
-        id: &str,
-        timestamp: Timestamp,
-        body: Bytes,
-    ) -> Attempt {
+    pub async fn send(&self, endpoint: &Endpoint, message: Message<'_>) -> Attempt {
         let started = Instant::now();
-        match self.answer(endpoint, id, timestamp, body).await {
+        match self.answer(endpoint, message).await {
             Ok(response) => {
                 let address = response.remote_addr();
                 let left = self.timeout.saturating_sub(started.elapsed());
@@ -93,19 +84,20 @@ impl Sender {
     }
 
     /// Sends the request and waits for the status.
-    async fn answer(
-        &self,
-        endpoint: &Endpoint,
-        id: &str,
-        timestamp: Timestamp,
-        body: Bytes,
-    ) -> Result<Response, Failure> {
+    async fn answer(&self, endpoint: &Endpoint, message: Message<'_>) -> Result<Response, Failure> {
         let url = &endpoint.url;
         // The client resolves names only: an address in the URL never reaches the resolver.
         if let Some(address) = url.address() {
             self.guard.check(url.scheme(), address)?;
         }
-        if endpoint.secrets.is_empty() {
+        let Message {
+            id,
+            at,
+            replay,
+            payload,
+        } = message;
+        let keys = endpoint.credentials.keys(at);
+        if keys.is_empty() {
             return Err(Failure {
                 kind: FailureKind::Request,
                 detail: "the endpoint has no secret to sign with".to_owned(),
@@ -115,17 +107,17 @@ impl Sender {
             Scheme::Https => &self.https,
             Scheme::Http => &self.http,
         };
-        let seconds = timestamp.as_second();
-        let request = client
+        let seconds = at.as_second();
+        let mut request = client
             .post(url.url().clone())
             .header("webhook-id", id)
             .header("webhook-timestamp", seconds)
-            .header(
-                "webhook-signature",
-                sign(&endpoint.secrets, id, seconds, &body),
-            )
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
+            .header("webhook-signature", sign(&keys, id, seconds, &payload.body))
+            .header(CONTENT_TYPE, HeaderValue::from_static(payload.content_type))
+            .body(payload.body);
+        if let Some(replay) = replay {
+            request = request.header("webhook-replay", replay);
+        }
         match timeout(self.timeout, request.send()).await {
             Ok(answer) => Ok(answer?),
             Err(_elapsed) => Err(Failure {

@@ -16,8 +16,8 @@ use receiver::{Receiver, closed_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use webhook::{
-    Attempt, Endpoint, FailureKind, Filter, Outcome, RESPONSE_BYTES_MAX, RetryAfter, Secret,
-    Sender, SenderSettings, verify,
+    Attempt, Credentials, Endpoint, FailureKind, Filter, Format, Message, Outcome, Payload,
+    RESPONSE_BYTES_MAX, RetryAfter, Secret, Sender, SenderSettings, SigningKey, verify,
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -33,8 +33,30 @@ fn endpoint(url: &str) -> Endpoint {
         id: "endpoint_1".to_owned(),
         name: "ops".to_owned(),
         url: url.parse().unwrap(),
-        secrets: vec![SECRET.parse().unwrap(), OTHER_SECRET.parse().unwrap()],
+        credentials: Credentials {
+            signing: [SECRET, OTHER_SECRET].map(signing_key).into(),
+        },
         filter: Filter::default(),
+        format: Format::Full,
+    }
+}
+
+fn signing_key(key: &str) -> SigningKey {
+    SigningKey {
+        key: key.parse().unwrap(),
+        expires_at: None,
+    }
+}
+
+fn message(id: &str) -> Message<'_> {
+    Message {
+        id,
+        at: Timestamp::now(),
+        replay: None,
+        payload: Payload {
+            body: Bytes::from_static(BODY),
+            content_type: "application/json",
+        },
     }
 }
 
@@ -49,10 +71,7 @@ fn sender(timeout: Duration, allow_networks: &[&str]) -> Sender {
 }
 
 async fn send_by(sender: &Sender, url: &str) -> Attempt {
-    let body = Bytes::from_static(BODY);
-    sender
-        .send(&endpoint(url), ID, Timestamp::now(), body)
-        .await
+    sender.send(&endpoint(url), message(ID)).await
 }
 
 async fn send(url: &str) -> Attempt {
@@ -318,13 +337,10 @@ async fn an_id_that_no_header_holds_and_a_missing_secret_are_failures() {
     let sender = sender(PATIENCE, &["127.0.0.0/8"]);
     let address: SocketAddr = closed_port().await;
     let mut endpoint = endpoint(&format!("http://{address}/"));
-    let body = Bytes::from_static(BODY);
-    let attempt = sender
-        .send(&endpoint, "a\nb", Timestamp::now(), body.clone())
-        .await;
+    let attempt = sender.send(&endpoint, message("a\nb")).await;
     assert_eq!(failure(&attempt).0, FailureKind::Request);
-    endpoint.secrets.clear();
-    let attempt = sender.send(&endpoint, ID, Timestamp::now(), body).await;
+    endpoint.credentials.signing.clear();
+    let attempt = sender.send(&endpoint, message(ID)).await;
     assert_eq!(failure(&attempt).0, FailureKind::Request);
 }
 

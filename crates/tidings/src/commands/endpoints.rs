@@ -1,5 +1,6 @@
 use serde_json::json;
-use store::endpoints::{self, Declaration, DeclaredBy, Filter};
+use store::endpoints::{self, Declaration, DeclaredBy, Filter, Options};
+use webhook::{Credentials, Vault};
 
 use super::set_up_session;
 use crate::Failure;
@@ -27,8 +28,7 @@ async fn add(settings: &Settings, arguments: &AddEndpoint) -> Result<(), Failure
     let secret = match &arguments.secret {
         Some(secret) => secret.parse::<webhook::Secret>().map_err(refuse)?,
         None => webhook::Secret::generate().map_err(refuse)?,
-    }
-    .expose();
+    };
     let session = set_up_session(settings).await?;
     let filter = Filter {
         types: arguments.types.clone(),
@@ -36,19 +36,25 @@ async fn add(settings: &Settings, arguments: &AddEndpoint) -> Result<(), Failure
         environments: arguments.environments.clone(),
         statuses: arguments.statuses.clone(),
     };
+    let id = endpoints::new_id();
+    let credentials = Vault::default()
+        .seal(&Credentials::signed_by(secret.clone()), &id)
+        .map_err(refuse)?;
+    let secret = secret.expose();
     let declaration = Declaration {
         name: &arguments.name,
         url: &arguments.url,
-        secrets: std::slice::from_ref(&secret),
+        credentials: &credentials,
         filter: &filter,
+        options: &Options::default(),
         origin: DeclaredBy::Command,
     };
-    let Some(id) = endpoints::add(&session, &declaration).await? else {
+    if !endpoints::add(&session, &id, &declaration).await? {
         return Err(Failure::Failed(anyhow::anyhow!(
             "there is an endpoint named {:?} already: choose another name, or remove it first",
             arguments.name
         )));
-    };
+    }
     if arguments.json {
         println!(
             "{:#}",
@@ -71,7 +77,7 @@ async fn list(settings: &Settings, json: bool) -> Result<(), Failure> {
             .map(|e| {
                 json!({
                     "id": e.id, "name": e.name, "url": e.url,
-                    "state": if e.enabled { "enabled" } else { "disabled" },
+                    "state": e.state.as_str(),
                     "reason": e.state_reason, "origin": e.origin.as_str(),
                     "types": e.filter.types, "projects": e.filter.projects,
                     "environments": e.filter.environments, "statuses": e.filter.statuses,
@@ -85,11 +91,7 @@ async fn list(settings: &Settings, json: bool) -> Result<(), Failure> {
         println!("no endpoints: add one with `tidings endpoints add --name NAME --url URL`");
     }
     for endpoint in stored {
-        let state = if endpoint.enabled {
-            "enabled"
-        } else {
-            "disabled"
-        };
+        let state = endpoint.state.as_str();
         println!(
             "{:<20} {:<9} {}  ({})",
             endpoint.name, state, endpoint.url, endpoint.id

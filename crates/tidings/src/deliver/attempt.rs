@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use store::delivery::{AttemptRecord, AttemptResult};
-use webhook::{Attempt, Endpoint, Next, Notification, Outcome, Schedule, Sender};
+use webhook::{Attempt, Endpoint, Message, Next, Notification, Outcome, Schedule, Sender};
 
 use super::dispatch::Turn;
 use super::lane::Job;
@@ -36,20 +36,27 @@ impl Attempter {
             job,
         } = turn;
         let action = &job.action;
-        let body = Notification {
+        let notification = Notification {
             action_id: action.id.as_str(),
             seq: action.seq,
             action: &action.action,
             created_at: action.created_at,
             committed_at: action.committed_at,
             has_cost_usd: self.has_cost_usd,
-        }
-        .full();
+        };
         let at = Timestamp::now();
-        let attempt = self
-            .sender
-            .send(&endpoint, action.id.as_str(), at, body)
-            .await;
+        let attempt = match endpoint.format.render(&notification) {
+            Ok(payload) => {
+                let message = Message {
+                    id: action.id.as_str(),
+                    at,
+                    replay: None,
+                    payload,
+                };
+                self.sender.send(&endpoint, message).await
+            }
+            Err(error) => Attempt::unmade(&error),
+        };
         let now = Timestamp::now();
         let next = webhook::next(
             job.attempt,

@@ -2,7 +2,8 @@ use std::collections::HashSet;
 
 use anyhow::Context as _;
 use store::Session;
-use store::endpoints::{self, Declaration, DeclaredBy, Filter};
+use store::endpoints::{self, Declaration, DeclaredBy, Filter, Options};
+use webhook::{Credentials, Vault};
 
 use crate::Failure;
 use crate::settings::{Endpoint, Settings};
@@ -15,8 +16,17 @@ pub async fn declare(settings: &Settings, session: &Session) -> Result<(), Failu
             .with_context(|| format!("endpoint {}", endpoint.name))
             .map_err(Failure::Settings)?;
     }
+    let broken = |error: webhook::Error| Failure::Settings(error.into());
+    let known = endpoints::list(session).await?;
     for endpoint in &settings.endpoints {
-        let secrets = [endpoint.secret().to_owned()];
+        let id = known
+            .iter()
+            .find(|stored| stored.name == endpoint.name)
+            .map_or_else(endpoints::new_id, |stored| stored.id.clone());
+        let key = endpoint.secret().parse().map_err(broken)?;
+        let credentials = Vault::default()
+            .seal(&Credentials::signed_by(key), &id)
+            .map_err(broken)?;
         let filter = Filter {
             types: endpoint.types.clone(),
             projects: endpoint.projects.clone(),
@@ -26,11 +36,12 @@ pub async fn declare(settings: &Settings, session: &Session) -> Result<(), Failu
         let declaration = Declaration {
             name: &endpoint.name,
             url: &endpoint.url,
-            secrets: &secrets,
+            credentials: &credentials,
             filter: &filter,
+            options: &Options::default(),
             origin: DeclaredBy::Config,
         };
-        if endpoints::add(session, &declaration).await?.is_some() {
+        if endpoints::add(session, &id, &declaration).await? {
             tracing::info!(
                 endpoint.name = endpoint.name,
                 "endpoint added by the settings"

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use store::endpoints::StoredEndpoint;
 use store::log::LoggedAction;
-use webhook::{Endpoint, Filter};
+use webhook::{Endpoint, Filter, Format, Vault};
 
 use super::lane::{Job, Lane};
 
@@ -108,8 +108,6 @@ pub struct Turn {
 
 /// A stored endpoint in the form that can be sent to.
 pub fn sendable(stored: &StoredEndpoint) -> Result<Endpoint, webhook::Error> {
-    let secrets: Result<_, webhook::Error> =
-        stored.secrets.iter().map(|secret| secret.parse()).collect();
     let types: Result<_, webhook::Error> = stored
         .filter
         .types
@@ -120,12 +118,16 @@ pub fn sendable(stored: &StoredEndpoint) -> Result<Endpoint, webhook::Error> {
         id: stored.id.clone(),
         name: stored.name.clone(),
         url: stored.url.parse()?,
-        secrets: secrets?,
+        credentials: Vault::default().open(&stored.credentials, &stored.id)?,
         filter: Filter {
             types: types?,
             projects: stored.filter.projects.clone(),
             environments: stored.filter.environments.clone(),
             statuses: stored.filter.statuses.clone(),
         },
+        format: Format::new(
+            stored.options.format.as_deref().unwrap_or("full"),
+            stored.options.template.as_deref(),
+        )?,
     })
 }

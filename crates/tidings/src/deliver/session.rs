@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use store::actions_table::ActionsTable;
 use store::delivery::Settlement;
-use store::endpoints::StoredEndpoint;
+use store::endpoints::{EndpointState, StoredEndpoint};
 use store::log::LoggedAction;
 use store::{Error, Purpose, Remedy, Session, delivery, endpoints, log, partitions};
 use tokio::task::JoinSet;
@@ -321,7 +321,9 @@ impl<'a> Deliverer<'a> {
         let stored: Vec<StoredEndpoint> = endpoints::list(&self.reader)
             .await?
             .into_iter()
-            .filter(|endpoint| endpoint.enabled && self.owned.get(endpoint.shard).is_some())
+            .filter(|endpoint| {
+                endpoint.state == EndpointState::Enabled && self.owned.get(endpoint.shard).is_some()
+            })
             .collect();
         let known: HashSet<&str> = stored.iter().map(|endpoint| endpoint.id.as_str()).collect();
         self.lanes.retain(|id| known.contains(id));

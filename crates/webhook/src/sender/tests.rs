@@ -84,12 +84,21 @@ async fn send(url: &str, roots: RootCertStore) -> Outcome {
         id: "endpoint_1".to_owned(),
         name: "ops".to_owned(),
         url: url.parse().unwrap(),
-        secrets: vec![crate::Secret::generate().unwrap()],
+        credentials: crate::Credentials::signed_by(crate::Secret::generate().unwrap()),
         filter: Filter::default(),
+        format: crate::Format::Full,
     };
     let sender = Sender::trusting(roots, &settings).unwrap();
-    let body = Bytes::from_static(b"{}");
-    let attempt = sender.send(&endpoint, "id", Timestamp::now(), body).await;
+    let message = Message {
+        id: "id",
+        at: jiff::Timestamp::now(),
+        replay: None,
+        payload: crate::Payload {
+            body: b"{}".as_slice().into(),
+            content_type: "application/json",
+        },
+    };
+    let attempt = sender.send(&endpoint, message).await;
     attempt.outcome
 }
 

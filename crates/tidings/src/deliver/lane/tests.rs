@@ -38,8 +38,11 @@ fn lane(cursor: i64, behind: bool) -> Lane {
         id: "ep_1".to_owned(),
         name: "ops".to_owned(),
         url: "https://example.com/hooks".parse().unwrap(),
-        secrets: Vec::new(),
+        credentials: webhook::Credentials {
+            signing: Vec::new(),
+        },
         filter: webhook::Filter::default(),
+        format: webhook::Format::Full,
     };
     let beginning = Beginning {
         cursor: Seq::new(cursor),
