@@ -68,6 +68,9 @@ alter table parked
     -- Zero where the fault was our own network's: such an attempt is not counted.
     add constraint parked_attempts_are_counted check (attempts >= 0);
 
+-- Dead letters are listed and tried again by endpoint, however many deliveries are parked beside them.
+create index parked_dead on parked (endpoint_id, seq) where state = 'dead';
+
 alter table attempts
     add column replay_id text,
     add column covers bigint[],

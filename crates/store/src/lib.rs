@@ -5,9 +5,11 @@
 //! statements name those tables plainly, and the worker's tables always with their schema.
 
 pub mod actions_table;
+pub mod attempts;
 pub mod attributes;
 pub mod catalog;
 pub mod commit;
+pub mod deliveries;
 pub mod delivery;
 pub mod endpoints;
 mod error;
@@ -20,11 +22,13 @@ pub mod progress;
 pub mod quarantine;
 pub mod reconcile;
 pub mod released;
+pub mod replays;
 pub mod rows;
 pub mod runs;
 mod session;
 pub mod setup;
 pub mod snapshot;
+pub mod span;
 pub mod status;
 pub mod verify;
 

@@ -1,15 +1,21 @@
 //! Endpoints: declared in the configuration file or by command, read by the deliver loop.
 
+mod declaration;
 mod options;
+mod standing;
+mod state;
 
 use activity::Seq;
 use jiff::Timestamp;
-use postgres_types::{Json, ToSql};
+use postgres_types::Json;
 use tokio_postgres::Row;
 
 use crate::{Error, Session};
 
+pub use declaration::{Change, Declaration, Transition, add, apply, new_id, remove, store_credentials};
 pub use options::{Digest, Options, Order, Rate};
+pub use standing::{Standing, standing};
+pub use state::transit;
 
 /// Endpoints are spread over this many shards, for ever: the number is part of what is stored.
 pub const SHARDS: u32 = 64;
@@ -89,43 +95,6 @@ impl DeclaredBy {
     }
 }
 
-/// What a declaration says; the rest of an endpoint is ours.
-pub struct Declaration<'a> {
-    pub name: &'a str,
-    pub url: &'a str,
-    pub credentials: &'a str,
-    pub filter: &'a Filter,
-    pub options: &'a Options,
-    pub origin: DeclaredBy,
-}
-
-impl<'a> Declaration<'a> {
-    /// From $1: name, url, credentials, types, projects, environments, statuses, origin, options.
-    fn parameters(
-        &'a self,
-        origin: &'a &'static str,
-        options: &'a Json<&'a Options>,
-    ) -> [&'a (dyn ToSql + Sync); 9] {
-        let Filter {
-            types,
-            projects,
-            environments,
-            statuses,
-        } = self.filter;
-        [
-            &self.name,
-            &self.url,
-            &self.credentials,
-            types,
-            projects,
-            environments,
-            statuses,
-            origin,
-            options,
-        ]
-    }
-}
-
 const COLUMNS: &str = "endpoint_id, name, url, credentials, types, projects, environments, statuses, \
     options, origin, state, state_reason, failing_since, shard, cursor_seq, behind, revision";
 
@@ -135,6 +104,16 @@ pub async fn list(session: &Session) -> Result<Vec<StoredEndpoint>, Error> {
     Ok(rows.iter().map(from_row).collect())
 }
 
+/// The endpoint of this name; else of this id.
+pub async fn find(session: &Session, name_or_id: &str) -> Result<Option<StoredEndpoint>, Error> {
+    let statement = format!(
+        "select {COLUMNS} from endpoints where name = $1 or endpoint_id = $1
+         order by name = $1 desc limit 1"
+    );
+    let row = session.query_opt(&statement, &[&name_or_id]).await?;
+    Ok(row.as_ref().map(from_row))
+}
+
 /// Tells two states of the table apart: how many endpoints, and the sum of their revisions. Not the
 /// newest one: revisions are not committed in the order in which they are taken.
 pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {
@@ -142,67 +121,6 @@ pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {
     let statement = session.prepared(statement).await?;
     let row = session.query_one(&statement, &[]).await?;
     Ok((row.get(0), row.get(1)))
-}
-
-/// An id that no endpoint has.
-pub fn new_id() -> String {
-    format!("ep_{}", nanoid::nanoid!())
-}
-
-/// Adds an endpoint of this id that starts at the head of the log. False where the name is taken.
-pub async fn add(
-    session: &Session,
-    id: &str,
-    declaration: &Declaration<'_>,
-) -> Result<bool, Error> {
-    let shard = shard_of(id);
-    let origin = declaration.origin.as_str();
-    let options = Json(declaration.options);
-    let mut parameters = declaration.parameters(&origin, &options).to_vec();
-    parameters.extend([&id as &(dyn ToSql + Sync), &shard]);
-    let added = session
-        .execute(
-            "insert into endpoints (name, url, credentials, types, projects, environments, statuses,
-               origin, options, endpoint_id, shard, cursor_seq)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-               coalesce((select seq from progress), 0))
-             on conflict (name) do nothing",
-            &parameters,
-        )
-        .await?;
-    Ok(added > 0)
-}
-
-/// Brings an endpoint to what its declaration says now. False where nothing differed. One that was
-/// disabled is enabled by another URL, and starts at the head of the log.
-pub async fn redeclare(session: &Session, declaration: &Declaration<'_>) -> Result<bool, Error> {
-    let origin = declaration.origin.as_str();
-    let options = Json(declaration.options);
-    let changed = session
-        .execute(
-            "update endpoints set url = $2, credentials = $3, types = $4, projects = $5,
-               environments = $6, statuses = $7, origin = $8, options = $9,
-               revision = nextval('endpoint_revision'),
-               state = case when url <> $2 then 'enabled' else state end,
-               state_reason = case when url <> $2 then null else state_reason end,
-               behind = behind or (url <> $2 and state = 'disabled'),
-               cursor_seq = case when url <> $2 and state = 'disabled'
-                 then coalesce((select seq from progress), 0) else cursor_seq end
-             where name = $1
-               and (url, credentials, types, projects, environments, statuses, origin, options)
-               is distinct from ($2, $3, $4, $5, $6, $7, $8, $9)",
-            &declaration.parameters(&origin, &options),
-        )
-        .await?;
-    Ok(changed > 0)
-}
-
-/// Removes an endpoint with its parked deliveries. False where there is none of that name.
-pub async fn remove(session: &Session, name: &str) -> Result<bool, Error> {
-    Ok(session
-        .execute("delete from endpoints where name = $1", &[&name])
-        .await?
-        > 0)
 }
 
 /// The shard of an endpoint's id: FNV-1a, written down here because it must never change.
