@@ -41,7 +41,11 @@ const COLUMNS: &str = "endpoint_id, seq, attempted_at, attempt, outcome, status,
 
 /// The attempts at the newest actions that the endpoint got, newest first: the log of attempts is kept
 /// by seq, so the newest attempt of an old action is not among them.
-pub async fn newest(session: &Session, endpoint_id: &str, limit: i64) -> Result<Vec<Attempt>, Error> {
+pub async fn newest(
+    session: &Session,
+    endpoint_id: &str,
+    limit: i64,
+) -> Result<Vec<Attempt>, Error> {
     let statement = format!(
         "select {COLUMNS} from attempts where endpoint_id = $1
          order by seq desc, attempt desc, attempted_at desc limit $2"

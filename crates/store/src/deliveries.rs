@@ -68,8 +68,10 @@ pub struct Query<'a> {
 
 /// The action types of a filter as SQL takes them: whole ones, and beginnings.
 pub(crate) fn patterns(types: &[String]) -> (Vec<&str>, Vec<&str>) {
-    let (prefixes, exact): (Vec<&str>, Vec<&str>) =
-        types.iter().map(String::as_str).partition(|p| p.ends_with('*'));
+    let (prefixes, exact): (Vec<&str>, Vec<&str>) = types
+        .iter()
+        .map(String::as_str)
+        .partition(|p| p.ends_with('*'));
     let prefixes = prefixes.iter().map(|p| p.trim_end_matches('*')).collect();
     (exact, prefixes)
 }
@@ -183,11 +185,7 @@ pub async fn retry(session: &Session, selection: &Selection<'_>) -> Result<Vec<i
                where endpoint_id in (select endpoint_id from due)
              )
              select coalesce(array_agg(seq order by seq), '{}') from due",
-            &[
-                &selection.endpoint_id,
-                &selection.states,
-                &selection.seqs,
-            ],
+            &[&selection.endpoint_id, &selection.states, &selection.seqs],
         )
         .await?;
     Ok(row.get(0))

@@ -45,7 +45,8 @@ pub struct Request<'a> {
     pub per_second: Option<i32>,
 }
 
-const REPLAYS: &str = "select r.replay_id, r.endpoint_id, e.name, e.state as endpoint_state, r.types,
+const REPLAYS: &str =
+    "select r.replay_id, r.endpoint_id, e.name, e.state as endpoint_state, r.types,
     r.projects, r.cursor_seq, r.until_seq, r.per_second, r.state, r.attempted, r.created_at,
     r.finished_at,
     (select count(*) from parked p where p.endpoint_id = r.endpoint_id

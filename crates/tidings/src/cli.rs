@@ -1,6 +1,16 @@
+mod deliveries;
+mod endpoints;
+mod replay;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use deliveries::{Deliveries, DeliveryState, ListDeliveries, Waiting};
+pub use endpoints::{
+    AddEndpoint, Endpoints, RotateSecret, TestEndpoint, UpdateEndpoint, Wishes, WrittenOrder,
+};
+pub use replay::{Replay, ReplayRequest, Replays};
 
 /// Tells what happens in your database: readable activity, exactly once, and signed webhooks.
 #[derive(Debug, Parser)]
@@ -36,6 +46,11 @@ pub enum Command {
     /// Work with webhook endpoints.
     #[command(subcommand)]
     Endpoints(Endpoints),
+    /// See what became of deliveries, and try again what failed.
+    #[command(subcommand)]
+    Deliveries(Deliveries),
+    /// Send a part of the log to an endpoint once more.
+    Replay(Replay),
     /// See, retry or discard changes that no action was made of, and rows that were refused.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -171,40 +186,6 @@ pub enum Columns {
         /// As SQL writes it: public.projects.name
         column: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Endpoints {
-    /// Add an endpoint and print its id and secret, once.
-    Add(AddEndpoint),
-    List {
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove an endpoint with what is parked for it.
-    Remove { name: String },
-}
-
-#[derive(Debug, Args)]
-pub struct AddEndpoint {
-    #[arg(long)]
-    pub name: String,
-    #[arg(long)]
-    pub url: String,
-    /// whsec_…; made where it is not given.
-    #[arg(long)]
-    pub secret: Option<String>,
-    /// Action types, with a trailing * if wanted; without it all.
-    #[arg(long, value_delimiter = ',')]
-    pub types: Vec<String>,
-    #[arg(long, value_delimiter = ',')]
-    pub projects: Vec<String>,
-    #[arg(long, value_delimiter = ',')]
-    pub environments: Vec<String>,
-    #[arg(long, value_delimiter = ',')]
-    pub statuses: Vec<String>,
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

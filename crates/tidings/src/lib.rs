@@ -24,6 +24,7 @@ mod reload;
 mod secrecy;
 pub mod settings;
 mod telemetry;
+mod timetable;
 mod words;
 
 pub use failure::Failure;

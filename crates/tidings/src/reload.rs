@@ -105,8 +105,8 @@ impl Reload {
 
     async fn renew_endpoints(&self, settings: &Settings) {
         let declared = async {
-            let session = self.session().await?;
-            deliver::declare(settings, &session).await
+            let mut session = self.session().await?;
+            deliver::declare(settings, &mut session).await
         };
         if let Err(failure) = declared.await {
             tracing::error!(error = %failure, "the endpoints stay as they were");
@@ -144,7 +144,7 @@ fn outstanding(in_force: &Settings, read: &Settings) -> String {
     let sections = [
         ("database", !now.database.is_same(&read.database)),
         ("capture", differs(&now.capture, &read.capture)),
-        ("webhooks", differs(&now.webhooks, &read.webhooks)),
+        ("webhooks", !now.webhooks.is_same(&read.webhooks)),
         ("api", differs(&now.api, &read.api)),
         ("log", differs(&now.log, &read.log)),
     ];

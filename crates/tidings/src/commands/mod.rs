@@ -1,12 +1,15 @@
 //! The commands, one a file. Each loads the settings it needs and says what it did.
 
+mod attempt_log;
 mod columns;
+mod deliveries;
 #[cfg(feature = "demo")]
 mod demo;
 mod endpoints;
 mod init;
 mod quarantine;
 mod reconcile;
+mod replay;
 mod rule_states;
 mod rules;
 mod run;
@@ -33,6 +36,8 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile(arguments) => reconcile::reconcile(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
+        Command::Deliveries(arguments) => deliveries::deliveries(&settings()?, &arguments).await,
+        Command::Replay(arguments) => replay::replay(&settings()?, &arguments).await,
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,

@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::cli::{Role, Run};
 use crate::reload::{Hangups, Reload};
 use crate::settings::Settings;
+use crate::timetable::timetable;
 use crate::{Failure, capture, deliver, packs, telemetry};
 
 /// How long a stop may take before it is forced.
@@ -74,6 +75,11 @@ pub async fn serve(
     }
     if does(Role::Deliver) {
         health.deliver.starting();
+        let schedule = timetable(&settings.webhooks.retry_schedule);
+        tracing::info!(
+            webhooks.retries = schedule,
+            "a delivery that fails is tried again"
+        );
     }
     if !prepared(&settings, does(Role::Deliver), stop).await? {
         return Ok(());
@@ -160,7 +166,7 @@ async fn prepared(
                 Session::open(&target, &settings.database.schema, Purpose::Admin).await?;
             prepare(settings, &mut session).await?;
             if delivers {
-                deliver::declare(settings, &session).await?;
+                deliver::declare(settings, &mut session).await?;
             }
             Ok(())
         };

@@ -7,6 +7,7 @@ mod attempt;
 mod declare;
 mod dispatch;
 mod lane;
+mod sendable;
 mod session;
 mod settle;
 
@@ -18,9 +19,10 @@ use api::Health;
 use connect::Target;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use webhook::{Schedule, Sender, SenderSettings};
+use webhook::{Schedule, Sender};
 
-pub use declare::declare;
+pub use declare::{Step, check, declare, planned};
+pub use sendable::sendable;
 
 use crate::Failure;
 use crate::backoff::Backoff;
@@ -39,13 +41,7 @@ pub struct Context {
 /// Delivers until `stop`. Does not end by itself but for settings that make no HTTP client.
 pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Failure> {
     let webhooks = &context.settings.webhooks;
-    let sender = Sender::new(&SenderSettings {
-        timeout: webhooks.timeout,
-        allow_networks: webhooks.allow_networks.clone(),
-        ports: Vec::new(),
-        schemes: Vec::new(),
-        user_agent: concat!("tidings/", env!("CARGO_PKG_VERSION")).to_owned(),
-    })
+    let sender = Sender::new(&webhooks.sender())
     .context("webhooks")
     .map_err(Failure::Settings)?;
     let schedule = Schedule::new(webhooks.retry_schedule.clone());

@@ -9,6 +9,7 @@ mod database;
 mod endpoint;
 mod flexible;
 mod log;
+mod rate;
 mod webhooks;
 
 use std::path::{Path, PathBuf};
@@ -23,8 +24,10 @@ use crate::failure::chain;
 pub use api::Api;
 pub use capture::{Capture, Columns, PackReference, RUN_TIMEOUT_MAX, parse_table};
 pub use database::Database;
-pub use endpoint::Endpoint;
+pub use endpoint::{DIGEST_ACTIONS, Endpoint, digest};
+pub(crate) use flexible::parse_duration;
 pub use log::{Log, LogFormat};
+pub use rate::{parse_rate, rate_text};
 pub use webhooks::Webhooks;
 
 /// The defaults, which are also the documentation of every key.
@@ -54,7 +57,10 @@ pub struct Settings {
     pub webhooks: Webhooks,
     pub api: Api,
     pub log: Log,
-    #[serde(default)]
+    #[serde(default, rename = "endpoints")]
+    written: Vec<endpoint::Written>,
+    /// Those of the settings, read to the end by [`Settings::complete`].
+    #[serde(skip)]
     pub endpoints: Vec<Endpoint>,
     /// Paths in the settings are relative to this folder: that of the file, else the current one.
     #[serde(skip)]
@@ -92,20 +98,25 @@ impl Settings {
             .extract()
             .map_err(|error| explain(error, &place))?;
         settings.folder = folder;
-        match (settings.check(), file) {
+        match (settings.complete(), file) {
             (Ok(()), _) => Ok(settings),
             (Err(error), Some(_)) => Err(anyhow!("{place}: {}", chain(error.as_ref()))),
             (Err(error), None) => Err(error),
         }
     }
 
-    fn check(&mut self) -> anyhow::Result<()> {
+    /// Checks what no single value shows, and reads the files that the settings name.
+    pub fn complete(&mut self) -> anyhow::Result<()> {
         self.database.check(&self.folder)?;
-        self.webhooks.check()?;
+        self.webhooks.check(&self.folder)?;
         let mut names = std::collections::HashSet::new();
-        for endpoint in &mut self.endpoints {
-            endpoint.check(&self.folder)?;
-            if !names.insert(endpoint.name.clone()) {
+        let read = self
+            .written
+            .iter()
+            .map(|written| written.read(&self.folder));
+        self.endpoints = read.collect::<Result<_, _>>()?;
+        for endpoint in &self.endpoints {
+            if !names.insert(&endpoint.name) {
                 bail!("endpoints: the name {:?} is given twice", endpoint.name);
             }
         }

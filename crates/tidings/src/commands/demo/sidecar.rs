@@ -76,11 +76,13 @@ pub fn settings_file(stage: &Stage, receiver: &Receiver) -> String {
 /// Reads them. No other file and no variable has a say: a demo must never come to work on somebody's
 /// database.
 pub fn parse(file: &str) -> anyhow::Result<Settings> {
-    Figment::from(Toml::string(settings::DEFAULTS))
+    let mut settings: Settings = Figment::from(Toml::string(settings::DEFAULTS))
         .merge(Toml::string(file))
         .extract()
         // Its text may repeat values.
-        .map_err(|_| anyhow!("the demo's own settings do not fit this version"))
+        .map_err(|_| anyhow!("the demo's own settings do not fit this version"))?;
+    settings.complete()?;
+    Ok(settings)
 }
 
 /// `tidings setup`, as anybody runs it, but silent unless it fails.
