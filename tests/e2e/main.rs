@@ -4,6 +4,7 @@
 mod actions_table;
 mod columns;
 mod crashes;
+mod deliveries;
 mod endpoints;
 mod explain;
 mod guard;
@@ -24,6 +25,7 @@ mod publication;
 mod quarantine;
 mod reconcile;
 mod reload;
+mod replay_commands;
 mod rules_check;
 mod rules_test;
 mod runs;

@@ -42,8 +42,8 @@ pub struct Context {
 pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Failure> {
     let webhooks = &context.settings.webhooks;
     let sender = Sender::new(&webhooks.sender())
-    .context("webhooks")
-    .map_err(Failure::Settings)?;
+        .context("webhooks")
+        .map_err(Failure::Settings)?;
     let schedule = Schedule::new(webhooks.retry_schedule.clone());
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     while !stop.is_cancelled() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::endpoints::{Options, StoredEndpoint};
-use webhook::{Credentials, Key};
+use webhook::{Authorization, Credentials, Key};
 
 use crate::settings::rate_text;
 
@@ -45,7 +45,7 @@ pub fn credentials(credentials: &Credentials) -> Value {
     json!({
         "keys": keys.collect::<Vec<Value>>(),
         "headers": credentials.headers().names().collect::<Vec<&str>>(),
-        "authorization": credentials.authorization().map(|authorization| authorization.kind()),
+        "authorization": credentials.authorization().map(Authorization::kind),
         "client_certificate": credentials.client_certificate().is_some(),
     })
 }
