@@ -92,11 +92,12 @@ async fn deliveries_are_listed_by_state_endpoint_project_type_and_time_page_by_p
         10
     );
 
-    let (mut paged, mut after) = (Vec::new(), None);
+    let mut paged: Vec<Value> = Vec::new();
+    let mut after: Option<String> = None;
     loop {
         let mut more = vec!["--limit", "3"];
         if let Some(after) = &after {
-            more.extend(["--after", after]);
+            more.extend(["--after", after.as_str()]);
         }
         let (page, next) = list(&stage, &more).await;
         assert!(page.len() <= 3);

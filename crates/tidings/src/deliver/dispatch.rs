@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use store::endpoints::StoredEndpoint;
 use store::log::LoggedAction;
-use webhook::{Endpoint, Filter, Format, Vault};
+use webhook::Endpoint;
 
 use super::lane::{Job, Lane};
 
@@ -104,30 +103,4 @@ pub struct Turn {
     pub endpoint: Arc<Endpoint>,
     pub generation: u64,
     pub job: Job,
-}
-
-/// A stored endpoint in the form that can be sent to.
-pub fn sendable(stored: &StoredEndpoint) -> Result<Endpoint, webhook::Error> {
-    let types: Result<_, webhook::Error> = stored
-        .filter
-        .types
-        .iter()
-        .map(|pattern| pattern.parse())
-        .collect();
-    Ok(Endpoint {
-        id: stored.id.clone(),
-        name: stored.name.clone(),
-        url: stored.url.parse()?,
-        credentials: Vault::default().open(&stored.credentials, &stored.id)?,
-        filter: Filter {
-            types: types?,
-            projects: stored.filter.projects.clone(),
-            environments: stored.filter.environments.clone(),
-            statuses: stored.filter.statuses.clone(),
-        },
-        format: Format::new(
-            stored.options.format.as_deref().unwrap_or("full"),
-            stored.options.template.as_deref(),
-        )?,
-    })
 }

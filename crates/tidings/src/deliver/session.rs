@@ -20,8 +20,9 @@ use webhook::{Schedule, Sender};
 
 use super::Context;
 use super::attempt::{Attempter, Done};
-use super::dispatch::{Lanes, sendable};
+use super::dispatch::Lanes;
 use super::lane::{Beginning, Job, Lane};
+use super::sendable::sendable;
 use super::settle::{Owned, settlement};
 use crate::backoff::Backoff;
 
@@ -338,7 +339,7 @@ impl<'a> Deliverer<'a> {
         self.begin_at_head(&new);
         let mut settled = answer(delivery::attempted_after(&self.reader, &cursors)).await?;
         for endpoint in &stored {
-            let sendable = match sendable(endpoint) {
+            let sendable = match sendable(endpoint, &self.context.settings.webhooks) {
                 Ok(sendable) => Arc::new(sendable),
                 Err(error) => {
                     tracing::error!(endpoint.name, %error, "an endpoint can not be used");
