@@ -18,6 +18,7 @@ mod status;
 mod survey;
 mod uninstall;
 mod verify;
+mod webhooks;
 
 pub use setup::publish;
 
@@ -38,6 +39,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
         Command::Deliveries(arguments) => deliveries::deliveries(&settings()?, &arguments).await,
         Command::Replay(arguments) => replay::replay(&settings()?, &arguments).await,
+        Command::Webhooks(arguments) => webhooks::webhooks(&arguments),
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,
