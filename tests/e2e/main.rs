@@ -14,6 +14,7 @@ mod idle;
 mod images;
 mod init;
 mod large;
+mod listen;
 mod lookups;
 mod malformed;
 mod operation;

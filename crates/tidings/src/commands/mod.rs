@@ -7,13 +7,16 @@ mod deliveries;
 mod demo;
 mod endpoints;
 mod init;
+mod listen;
 mod quarantine;
+mod receiving;
 mod reconcile;
 mod replay;
 mod rule_states;
 mod rules;
 mod run;
 mod setup;
+mod signals;
 mod status;
 mod survey;
 mod uninstall;
@@ -40,6 +43,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Deliveries(arguments) => deliveries::deliveries(&settings()?, &arguments).await,
         Command::Replay(arguments) => replay::replay(&settings()?, &arguments).await,
         Command::Webhooks(arguments) => webhooks::webhooks(&arguments),
+        Command::Listen(arguments) => listen::listen(&arguments).await,
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,
