@@ -17,8 +17,8 @@ async fn post(receiver: &Receiver, id: &str) -> std::io::Result<String> {
         .next()
         .unwrap();
     let (body, now) = ("{}", Timestamp::now().as_second());
-    let secrets = std::slice::from_ref(receiver.secret());
-    let signature = webhook::sign(secrets, id, now, body.as_bytes());
+    let keys = [receiver.secret().clone().into()];
+    let signature = webhook::sign(&keys, id, now, body.as_bytes());
     let request = format!(
         "POST /hooks HTTP/1.1\r\nhost: {address}\r\nwebhook-id: {id}\r\nwebhook-timestamp: {now}\r\n\
          webhook-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",

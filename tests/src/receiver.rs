@@ -231,11 +231,11 @@ async fn record(request: hyper::Request<Incoming>, state: &State, accepted: bool
     };
     let body = body.to_bytes();
     let header = |name: &str| head.headers.get(name)?.to_str().ok();
-    let secrets = std::slice::from_ref(&state.secret);
+    let keys = [state.secret.clone().into()];
     let [id, timestamp, signature] =
         ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
     let time = Timestamp::now();
-    let verified = webhook::verify(secrets, id, timestamp, signature, &body, time);
+    let verified = webhook::verify(&keys, id, timestamp, signature, &body, time);
     let request = Request {
         at: Instant::now(),
         time,

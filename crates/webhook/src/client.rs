@@ -2,10 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, redirect, retry};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::guard::Passage;
+use crate::latency::TimedConnections;
 use crate::resolver::GuardedResolver;
-use crate::{Error, Guard, RESPONSE_BYTES_MAX, Scheme, SenderSettings};
+use crate::{ClientCertificate, Error, RESPONSE_BYTES_MAX, SenderSettings};
 
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,19 +21,20 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// headers in about 400 kB.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 
-/// A client that connects only where the guard lets `scheme` go, and sends each request once.
+/// A client that connects only where the resolver's guard lets its passage go, and sends each request
+/// once.
 ///
 /// Neither redirects nor proxies nor decompression: each would walk past the guard or the limits.
 pub(crate) fn client(
-    scheme: Scheme,
-    guard: &Guard,
+    resolver: GuardedResolver,
     tls: ClientConfig,
     settings: &SenderSettings,
 ) -> Result<Client, Error> {
     Client::builder()
         .tls_backend_preconfigured(tls)
-        .https_only(scheme == Scheme::Https)
-        .dns_resolver(GuardedResolver::new(guard.clone(), scheme))
+        .https_only(resolver.passage != Passage::PlainHttp)
+        .dns_resolver(resolver)
+        .connector_layer(TimedConnections)
         .no_proxy()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
@@ -48,14 +52,22 @@ pub(crate) fn client(
         .map_err(|error| Error::Client(error.into()))
 }
 
-/// TLS by ring that trusts `roots`, and offers HTTP/2 and HTTP/1.
-pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, Error> {
+/// TLS by ring that trusts `roots`, shows `certificate` to whoever asks, and offers HTTP/2 and HTTP/1.
+pub(crate) fn tls(
+    roots: Arc<RootCertStore>,
+    certificate: Option<&ClientCertificate>,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
+    let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Client(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut tls = match certificate {
+        None => tls.with_no_client_auth(),
+        Some(certificate) => {
+            tls.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.certified())))
+        }
+    };
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }

@@ -3,8 +3,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::Deserialize;
 use url::{Host, Url};
 
+use crate::guard::Passage;
 use crate::{Credentials, Error, Filter, Format, Guard};
 
 const URL_BYTES_MAX: usize = 2048;
@@ -21,10 +23,20 @@ pub struct Endpoint {
 }
 
 /// How an endpoint is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
     Http,
     Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 /// Where an endpoint is: http or https, a host, no user, no password, no fragment.
@@ -49,6 +61,11 @@ impl EndpointUrl {
 
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let known = self.url.port_or_known_default();
+        known.expect("http and https have a port by default")
     }
 
     /// The address, where the URL names one instead of a host.
@@ -91,7 +108,7 @@ impl FromStr for EndpointUrl {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::InvalidUrl(
-                "holds a user or a password: notifications are signed instead",
+                "holds a user or a password: give the endpoint a basic authorization instead",
             ));
         }
         if url.fragment().is_some() {
@@ -112,26 +129,45 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// Reads a URL and refuses what the guard would refuse later, as far as that shows without DNS.
+/// Reads a URL and refuses what a guard of these networks would refuse later; see
+/// [`Guard::validate`].
 ///
 /// # Errors
 /// What is wrong with the URL, or why nothing would be sent to its address.
 pub fn validate_url(text: &str, allow_networks: &[IpNet]) -> Result<EndpointUrl, Error> {
-    let url: EndpointUrl = text.parse()?;
-    let guard = Guard::new(allow_networks);
-    if let Some(address) = url.address() {
-        guard.check(url.scheme, address)?;
-    } else if url.is_localhost() {
-        guard
-            .check(url.scheme, Ipv6Addr::LOCALHOST.into())
-            .or_else(|_| guard.check(url.scheme, Ipv4Addr::LOCALHOST.into()))?;
-    } else if url.scheme == Scheme::Http && guard.allows_nothing() {
-        return Err(Error::InvalidUrl(
-            "is plain http, which reaches only webhooks.allow_networks, and that is empty: \
-             use https, or list the receiver's network there",
-        ));
+    Guard::new(allow_networks).validate(text)
+}
+
+impl Guard {
+    /// Reads a URL and refuses what the guard would refuse later, as far as that shows without DNS.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, or why nothing would be sent to its address.
+    pub fn validate(&self, text: &str) -> Result<EndpointUrl, Error> {
+        let url: EndpointUrl = text.parse()?;
+        let passage = self.passage(&url)?;
+        if url.is_localhost() {
+            self.check(passage, Ipv6Addr::LOCALHOST.into())
+                .or_else(|_| self.check(passage, Ipv4Addr::LOCALHOST.into()))?;
+        } else if url.address().is_none() && self.allows_nothing() {
+            match passage {
+                Passage::Open => {}
+                Passage::PlainHttp => {
+                    return Err(Error::InvalidUrl(
+                        "is plain http, which reaches only webhooks.allow_networks, and that is empty: \
+                     use https, or list the receiver's network there",
+                    ));
+                }
+                Passage::OtherPort => {
+                    return Err(Error::InvalidUrl(
+                        "has a port that webhooks.ports does not list: list it there, or the receiver's \
+                     network in webhooks.allow_networks",
+                    ));
+                }
+            }
+        }
+        Ok(url)
     }
-    Ok(url)
 }
 
 #[cfg(test)]

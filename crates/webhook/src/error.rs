@@ -3,8 +3,10 @@ use crate::Refusal;
 /// What keeps an endpoint or a sender from being made. No text holds a secret, nor a URL's path.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("a webhook secret reads whsec_ and the base64 of 24 to 64 bytes")]
-    InvalidSecret,
+    #[error("{0}")]
+    InvalidKey(&'static str),
+    #[error("{0}")]
+    InvalidCredentials(String),
     #[error("the system gives no random bytes")]
     Randomness(#[source] getrandom::Error),
     #[error(

@@ -1,9 +1,9 @@
 //! The guard against server-side request forgery: which addresses a notification may go to.
 //!
 //! Pure: an address goes in, leave or a [`Refusal`] comes out. What is not globally routable is
-//! refused unless `allow_networks` contains it; plain http needs `allow_networks` in any case; an
-//! address that carries an IPv4 address is judged by what it carries; the addresses where clouds
-//! hand out credentials are refused always.
+//! refused unless `allow_networks` contains it; plain http and ports that are not listed reach
+//! `allow_networks` alone; an address that carries an IPv4 address is judged by what it carries; the
+//! addresses where clouds hand out credentials are refused always.
 
 mod carried;
 mod special;
@@ -15,13 +15,17 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::Scheme;
+use crate::{EndpointUrl, Scheme};
 use carried::Carried;
 
 /// Decides whether a notification may go to an address.
 #[derive(Clone, Debug)]
 pub struct Guard {
     allow_networks: Arc<[IpNet]>,
+    /// Empty for any.
+    ports: Arc<[u16]>,
+    /// Empty for any.
+    schemes: Arc<[Scheme]>,
 }
 
 /// Why nothing is sent to an address.
@@ -35,6 +39,24 @@ pub enum Refusal {
         "{address} is outside webhooks.allow_networks, and plain http reaches only those; use https"
     )]
     PlainHttp { address: IpAddr },
+    #[error(
+        "{address} is outside webhooks.allow_networks, and only those are reached on a port that \
+         webhooks.ports does not list"
+    )]
+    OtherPort { address: IpAddr },
+    #[error("{0} is not one of webhooks.schemes")]
+    Scheme(Scheme),
+}
+
+/// What a URL's scheme and port leave open of the addresses behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Passage {
+    /// The global internet, and `allow_networks`.
+    Open,
+    /// `allow_networks` alone, since nothing protects the request on its way.
+    PlainHttp,
+    /// `allow_networks` alone, since something else than web servers may listen there.
+    OtherPort,
 }
 
 /// How an address may be reached, the narrower first.
@@ -47,19 +69,60 @@ enum Reach {
 }
 
 impl Guard {
+    /// For any port and both schemes.
     pub fn new(allow_networks: impl Into<Arc<[IpNet]>>) -> Self {
-        let allow_networks = allow_networks.into();
-        Self { allow_networks }
+        Self {
+            allow_networks: allow_networks.into(),
+            ports: Arc::default(),
+            schemes: Arc::default(),
+        }
     }
 
-    /// Gives leave to send to `address` over `scheme`.
+    /// The same for these ports, outside of `allow_networks`; none stands for any.
+    #[must_use]
+    pub fn with_ports(self, ports: impl Into<Arc<[u16]>>) -> Self {
+        let ports = ports.into();
+        Self { ports, ..self }
+    }
+
+    /// The same for these schemes; none stands for any.
+    #[must_use]
+    pub fn with_schemes(self, schemes: impl Into<Arc<[Scheme]>>) -> Self {
+        let schemes = schemes.into();
+        Self { schemes, ..self }
+    }
+
+    /// What the URL leaves open, whatever its name leads to.
+    ///
+    /// # Errors
+    /// Why nothing goes there, as far as that shows without DNS.
+    pub fn passage(&self, url: &EndpointUrl) -> Result<Passage, Refusal> {
+        let scheme = url.scheme();
+        if !self.schemes.is_empty() && !self.schemes.contains(&scheme) {
+            return Err(Refusal::Scheme(scheme));
+        }
+        let passage = match scheme {
+            Scheme::Http => Passage::PlainHttp,
+            Scheme::Https if self.ports.is_empty() || self.ports.contains(&url.port()) => {
+                Passage::Open
+            }
+            Scheme::Https => Passage::OtherPort,
+        };
+        if let Some(address) = url.address() {
+            self.check(passage, address)?;
+        }
+        Ok(passage)
+    }
+
+    /// Gives leave to send to `address` by this passage.
     ///
     /// # Errors
     /// Why not. The address named is the IPv4 one where that is carried inside and at fault.
-    pub fn check(&self, scheme: Scheme, address: IpAddr) -> Result<(), Refusal> {
-        match (self.reach(address)?, scheme) {
-            (Reach::Allowed, _) | (Reach::Global, Scheme::Https) => Ok(()),
-            (Reach::Global, Scheme::Http) => Err(Refusal::PlainHttp { address }),
+    pub fn check(&self, passage: Passage, address: IpAddr) -> Result<(), Refusal> {
+        match (self.reach(address)?, passage) {
+            (Reach::Allowed, _) | (Reach::Global, Passage::Open) => Ok(()),
+            (Reach::Global, Passage::PlainHttp) => Err(Refusal::PlainHttp { address }),
+            (Reach::Global, Passage::OtherPort) => Err(Refusal::OtherPort { address }),
         }
     }
 

@@ -9,12 +9,17 @@
 //! secret and no path of a URL appears in `Debug`, an error or an outcome.
 
 mod client;
+mod clients;
 mod credentials;
+mod ed25519;
 mod endpoint;
 mod error;
+mod failure;
 mod filter;
 mod format;
 mod guard;
+mod key;
+mod latency;
 mod message;
 mod notification;
 mod outcome;
@@ -26,15 +31,21 @@ mod sender;
 mod signature;
 mod vault;
 
-pub use credentials::{Credentials, SigningKey};
+pub use credentials::{
+    Authorization, ClientCertificate, Credentials, CustomHeaders, HEADERS_BYTES_MAX, HEADERS_MAX,
+    SIGNING_KEYS_MAX, SigningKey,
+};
+pub use ed25519::{KeyPair, PublicKey};
 pub use endpoint::{Endpoint, EndpointUrl, Scheme, validate_url};
 pub use error::Error;
 pub use filter::{Filter, Subject, TypePattern};
 pub use format::{Format, Payload};
-pub use guard::{Guard, Refusal};
+pub use guard::{Guard, Passage, Refusal};
+pub use key::{Key, SignatureVersion, VerificationKey};
+pub use latency::LatencySplit;
 pub use message::Message;
 pub use notification::Notification;
-pub use outcome::{Attempt, FailureKind, Outcome};
+pub use outcome::{Attempt, FailureKind, Fault, Outcome};
 pub use retry_after::{RETRY_AFTER_MAX, RetryAfter};
 pub use schedule::{Next, Schedule, next};
 pub use secret::Secret;

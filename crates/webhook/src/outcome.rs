@@ -1,15 +1,12 @@
-use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Refusal, RetryAfter};
+use crate::failure::Failure;
+use crate::{LatencySplit, RetryAfter};
 
 /// The longest excerpt of an answer, in bytes.
 const EXCERPT_BYTES_MAX: usize = 1024;
-/// The longest detail of a failure, in bytes.
-const DETAIL_BYTES_MAX: usize = 256;
 
 /// One request, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +14,8 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// From the start to the end of the answer, or to the failure.
     pub latency: Duration,
+    /// Where that time went; `None` where nothing was sent.
+    pub split: Option<LatencySplit>,
     /// Who answered; `None` where nobody did.
     pub address: Option<SocketAddr>,
 }
@@ -31,6 +30,7 @@ impl Attempt {
         Self {
             outcome: failure.into(),
             latency: Duration::ZERO,
+            split: None,
             address: None,
         }
     }
@@ -57,6 +57,23 @@ impl Outcome {
             Self::Failed { .. } => None,
         }
     }
+
+    /// Whose fault it is where it is no success. An answer, whatever it says, is the endpoint's.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Answered { .. } => Fault::Endpoint,
+            Self::Failed { kind, .. } => kind.fault(),
+        }
+    }
+}
+
+/// Who has to mend something before the next attempt can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The endpoint, its network, its name servers, or its settings here. Where in doubt, it is this.
+    Endpoint,
+    /// The machine or the network that Tidings runs in: no endpoint is to be charged for it.
+    OwnNetwork,
 }
 
 /// Where a request without an answer ended.
@@ -64,9 +81,15 @@ impl Outcome {
 pub enum FailureKind {
     /// The guard refuses an address of the endpoint: nothing was sent.
     RefusedByGuard,
-    /// The name has no address, or nobody says so.
+    /// The name has no address.
     Dns,
+    /// Our resolver does not work at the moment, so nobody says whether the name has an address.
+    Resolver,
     Connect,
+    /// This machine has no route to the address.
+    Unreachable,
+    /// This machine has no file descriptor, port or memory left for a connection.
+    Exhausted,
     Tls,
     /// No status within the time, whatever it was spent on.
     Timeout,
@@ -81,11 +104,27 @@ impl FailureKind {
         match self {
             Self::RefusedByGuard => "refused_by_guard",
             Self::Dns => "dns",
+            Self::Resolver => "resolver",
             Self::Connect => "connect",
+            Self::Unreachable => "unreachable",
+            Self::Exhausted => "exhausted",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::Request => "request",
+        }
+    }
+
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Resolver | Self::Unreachable | Self::Exhausted => Fault::OwnNetwork,
+            Self::RefusedByGuard
+            | Self::Dns
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout
+            | Self::Closed
+            | Self::Request => Fault::Endpoint,
         }
     }
 }
@@ -96,81 +135,13 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A failure on its way to becoming an outcome.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) kind: FailureKind,
-    pub(crate) detail: String,
-}
-
-impl From<Failure> for Outcome {
-    fn from(Failure { kind, detail }: Failure) -> Self {
-        let detail = printable(&detail, DETAIL_BYTES_MAX);
-        Self::Failed { kind, detail }
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            kind: FailureKind::RefusedByGuard,
-            detail: refusal.to_string(),
-        }
-    }
-}
-
-impl From<reqwest::Error> for Failure {
-    /// Takes the innermost cause for the detail: the outer ones repeat the URL.
-    fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let kind = if comes_from::<Refusal>(&error) {
-            FailureKind::RefusedByGuard
-        } else if error.is_builder() {
-            FailureKind::Request
-        } else if error.is_timeout() {
-            FailureKind::Timeout
-        } else if error.is_dns() {
-            FailureKind::Dns
-        } else if comes_from::<rustls::Error>(&error) {
-            FailureKind::Tls
-        } else if error.is_connect() {
-            FailureKind::Connect
-        } else {
-            FailureKind::Closed
-        };
-        let cause = causes(&error).last().map(ToString::to_string);
-        let cause = cause.unwrap_or_default();
-        let detail = match kind {
-            FailureKind::Timeout if error.is_connect() => format!("no connection: {cause}"),
-            _ => cause,
-        };
-        Self { kind, detail }
-    }
-}
-
-fn comes_from<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(<dyn StdError>::is::<E>)
-}
-
-/// The error and its causes, outermost first. An `io::Error` hides what it carries from `source`.
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
-            Some(Some(carried)) => Some(carried as &(dyn StdError + 'static)),
-            Some(None) | None => error.source(),
-        }
-    })
-}
-
 /// How `body` begins, fit to be stored and shown.
 pub(crate) fn excerpt(body: &[u8]) -> String {
     printable(&String::from_utf8_lossy(body), EXCERPT_BYTES_MAX)
 }
 
 /// `text` without control characters, blanks of any kind as spaces, cut to `bytes_max`.
-fn printable(text: &str, bytes_max: usize) -> String {
+pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
     let mut printable: String = text
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
@@ -203,13 +174,5 @@ mod tests {
         assert!(excerpt.chars().all(|c| c == char::REPLACEMENT_CHARACTER));
         assert_eq!(super::excerpt(b""), "");
         assert_eq!(super::excerpt(b"ok\n"), "ok");
-    }
-
-    #[test]
-    fn a_cause_inside_an_io_error_is_found() {
-        let tls = io::Error::other(rustls::Error::DecryptError);
-        let wrapped = io::Error::other(tls);
-        assert!(comes_from::<rustls::Error>(&wrapped));
-        assert!(!comes_from::<Refusal>(&wrapped));
     }
 }

@@ -2,8 +2,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::de::Error as _;
@@ -11,19 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 
 use crate::Error;
+use crate::key::BASE64;
 
-const PREFIX: &str = "whsec_";
+pub(crate) const PREFIX: &str = "whsec_";
 const BYTES_MIN: usize = 24;
 const BYTES_MAX: usize = 64;
 const GENERATED_BYTES: usize = 32;
 
-/// Padded when written; read with or without padding, since people cut it off when they copy.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const NOT_A_SECRET: Error =
+    Error::InvalidKey("a webhook secret reads whsec_ and the base64 of 24 to 64 bytes");
 
-/// The key that an endpoint's notifications are signed with: 24 to 64 bytes.
+/// The key of version 1, which both sides know: 24 to 64 bytes.
 ///
 /// Read from `whsec_<base64>`, as [Standard Webhooks] writes it; wiped from memory when dropped;
 /// printed only by [`Secret::expose`].
@@ -57,16 +53,13 @@ impl FromStr for Secret {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let encoded = text.strip_prefix(PREFIX).ok_or(Error::InvalidSecret)?;
+        let encoded = text.strip_prefix(PREFIX).ok_or(NOT_A_SECRET)?;
         // The cause is dropped: it names the byte at fault and where it stands.
-        let bytes: SecretSlice<u8> = BASE64
-            .decode(encoded)
-            .map_err(|_| Error::InvalidSecret)?
-            .into();
+        let bytes: SecretSlice<u8> = BASE64.decode(encoded).map_err(|_| NOT_A_SECRET)?.into();
         if (BYTES_MIN..=BYTES_MAX).contains(&bytes.expose_secret().len()) {
             Ok(Self(bytes))
         } else {
-            Err(Error::InvalidSecret)
+            Err(NOT_A_SECRET)
         }
     }
 }

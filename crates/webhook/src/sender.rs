@@ -1,12 +1,18 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper_util::client::legacy::connect::HttpInfo;
 use ipnet::IpNet;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Request, Response};
 use rustls::RootCertStore;
 use tokio::time::timeout;
 
-use crate::outcome::{Failure, excerpt};
+use crate::clients::Clients;
+use crate::failure::Failure;
+use crate::latency::Stopwatch;
+use crate::outcome::excerpt;
+use crate::resolver::Lookups;
 use crate::{Attempt, Endpoint, Error, FailureKind, Guard, Message, Outcome, RetryAfter, Scheme};
 use crate::{client, sign};
 
@@ -23,16 +29,28 @@ pub struct SenderSettings {
     pub timeout: Duration,
     /// Exempt from the guard; plain http goes only there.
     pub allow_networks: Vec<IpNet>,
+    /// Outside of `allow_networks` no other port is sent to; empty for any.
+    pub ports: Vec<u16>,
+    /// Empty for both.
+    pub schemes: Vec<Scheme>,
     /// `tidings/VERSION`.
     pub user_agent: String,
+}
+
+impl SenderSettings {
+    /// The guard of these settings, which a URL can be held against beforehand.
+    pub fn guard(&self) -> Guard {
+        Guard::new(self.allow_networks.as_slice())
+            .with_ports(self.ports.as_slice())
+            .with_schemes(self.schemes.as_slice())
+    }
 }
 
 /// Sends notifications. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Sender {
     guard: Guard,
-    https: Client,
-    http: Client,
+    clients: Arc<Clients>,
     timeout: Duration,
 }
 
@@ -42,16 +60,19 @@ impl Sender {
     /// # Errors
     /// [`Error::Client`] where the settings make no client, e.g. a user agent that no header holds.
     pub fn new(settings: &SenderSettings) -> Result<Self, Error> {
-        Self::trusting(client::system_roots(), settings)
+        Self::trusting(client::system_roots(), Lookups::by_system(), settings)
     }
 
-    fn trusting(roots: RootCertStore, settings: &SenderSettings) -> Result<Self, Error> {
-        let guard = Guard::new(settings.allow_networks.as_slice());
-        let tls = client::tls(roots)?;
+    fn trusting(
+        roots: RootCertStore,
+        lookups: Lookups,
+        settings: &SenderSettings,
+    ) -> Result<Self, Error> {
+        let guard = settings.guard();
+        let clients = Clients::new(guard.clone(), roots, lookups, settings)?;
         Ok(Self {
-            https: client::client(Scheme::Https, &guard, tls.clone(), settings)?,
-            http: client::client(Scheme::Http, &guard, tls, settings)?,
             guard,
+            clients: Arc::new(clients),
             timeout: settings.timeout,
         })
     }
@@ -64,61 +85,50 @@ impl Sender {
     /// Cancel safe: dropping the future aborts the request. The subscriber may have it by then.
     pub async fn send(&self, endpoint: &Endpoint, message: Message<'_>) -> Attempt {
         let started = Instant::now();
-        match self.answer(endpoint, message).await {
+        let stopwatch = Arc::new(Stopwatch::default());
+        match self.answer(endpoint, message, &stopwatch).await {
             Ok(response) => {
                 let address = response.remote_addr();
+                let over = response.extensions().get::<HttpInfo>();
+                let split = stopwatch.answered(started, over, Instant::now());
                 let left = self.timeout.saturating_sub(started.elapsed());
                 let outcome = outcome(response, left).await;
                 Attempt {
                     outcome,
                     latency: started.elapsed(),
+                    split: Some(split),
                     address,
                 }
             }
-            Err(failure) => Attempt {
-                outcome: failure.into(),
-                latency: started.elapsed(),
-                address: None,
-            },
+            Err(failure) => {
+                let split = match failure.kind {
+                    FailureKind::RefusedByGuard | FailureKind::Request => None,
+                    _ => Some(stopwatch.failed(Instant::now())),
+                };
+                Attempt {
+                    outcome: failure.into(),
+                    latency: started.elapsed(),
+                    split,
+                    address: None,
+                }
+            }
         }
     }
 
     /// Sends the request and waits for the status.
-    async fn answer(&self, endpoint: &Endpoint, message: Message<'_>) -> Result<Response, Failure> {
-        let url = &endpoint.url;
+    async fn answer(
+        &self,
+        endpoint: &Endpoint,
+        message: Message<'_>,
+        stopwatch: &Arc<Stopwatch>,
+    ) -> Result<Response, Failure> {
         // The client resolves names only: an address in the URL never reaches the resolver.
-        if let Some(address) = url.address() {
-            self.guard.check(url.scheme(), address)?;
-        }
-        let Message {
-            id,
-            at,
-            replay,
-            payload,
-        } = message;
-        let keys = endpoint.credentials.keys(at);
-        if keys.is_empty() {
-            return Err(Failure {
-                kind: FailureKind::Request,
-                detail: "the endpoint has no secret to sign with".to_owned(),
-            });
-        }
-        let client = match url.scheme() {
-            Scheme::Https => &self.https,
-            Scheme::Http => &self.http,
-        };
-        let seconds = at.as_second();
-        let mut request = client
-            .post(url.url().clone())
-            .header("webhook-id", id)
-            .header("webhook-timestamp", seconds)
-            .header("webhook-signature", sign(&keys, id, seconds, &payload.body))
-            .header(CONTENT_TYPE, HeaderValue::from_static(payload.content_type))
-            .body(payload.body);
-        if let Some(replay) = replay {
-            request = request.header("webhook-replay", replay);
-        }
-        match timeout(self.timeout, request.send()).await {
+        let passage = self.guard.passage(&endpoint.url)?;
+        let certificate = endpoint.credentials.client_certificate();
+        let client = self.clients.of(passage, certificate, Instant::now())?;
+        let request = request(endpoint, message, &client)?;
+        let sending = stopwatch.scope(client.execute(request));
+        match timeout(self.timeout, sending).await {
             Ok(answer) => Ok(answer?),
             Err(_elapsed) => Err(Failure {
                 kind: FailureKind::Timeout,
@@ -126,6 +136,46 @@ impl Sender {
             }),
         }
     }
+}
+
+fn request(
+    endpoint: &Endpoint,
+    message: Message<'_>,
+    client: &reqwest::Client,
+) -> Result<Request, Failure> {
+    let Message {
+        id,
+        at,
+        replay,
+        payload,
+    } = message;
+    let credentials = &endpoint.credentials;
+    let keys = credentials.keys(at);
+    if keys.is_empty() {
+        return Err(Failure {
+            kind: FailureKind::Request,
+            detail: "the endpoint has no secret to sign with".to_owned(),
+        });
+    }
+    let seconds = at.as_second();
+    let mut request = client
+        .post(endpoint.url.url().clone())
+        .header("webhook-id", id)
+        .header("webhook-timestamp", seconds)
+        .header("webhook-signature", sign(&keys, id, seconds, &payload.body))
+        .header(CONTENT_TYPE, HeaderValue::from_static(payload.content_type))
+        .body(payload.body);
+    if let Some(replay) = replay {
+        request = request.header("webhook-replay", replay);
+    }
+    if let Some(authorization) = credentials.authorization() {
+        request = request.header(AUTHORIZATION, authorization.header());
+    }
+    // None of them is one of those above: their names are reserved.
+    for (name, value) in credentials.headers().values() {
+        request = request.header(name, value);
+    }
+    Ok(request.build()?)
 }
 
 async fn outcome(response: Response, left: Duration) -> Outcome {

@@ -1,6 +1,6 @@
 use serde_json::json;
 use store::endpoints::{self, Declaration, DeclaredBy, Filter, Options};
-use webhook::{Credentials, Vault};
+use webhook::{Credentials, Key, SignatureVersion, Vault};
 
 use super::set_up_session;
 use crate::Failure;
@@ -26,8 +26,8 @@ async fn add(settings: &Settings, arguments: &AddEndpoint) -> Result<(), Failure
         pattern.parse::<webhook::TypePattern>().map_err(refuse)?;
     }
     let secret = match &arguments.secret {
-        Some(secret) => secret.parse::<webhook::Secret>().map_err(refuse)?,
-        None => webhook::Secret::generate().map_err(refuse)?,
+        Some(secret) => secret.parse::<Key>().map_err(refuse)?,
+        None => Key::generate(SignatureVersion::V1).map_err(refuse)?,
     };
     let session = set_up_session(settings).await?;
     let filter = Filter {

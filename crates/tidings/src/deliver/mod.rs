@@ -42,6 +42,8 @@ pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Fail
     let sender = Sender::new(&SenderSettings {
         timeout: webhooks.timeout,
         allow_networks: webhooks.allow_networks.clone(),
+        ports: Vec::new(),
+        schemes: Vec::new(),
         user_agent: concat!("tidings/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
     .context("webhooks")

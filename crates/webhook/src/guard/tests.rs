@@ -50,7 +50,7 @@ fn guard(networks: &[&str]) -> Guard {
 }
 
 fn passes(guard: &Guard, address: impl Into<IpAddr>) -> bool {
-    guard.check(Scheme::Https, address.into()).is_ok()
+    guard.check(Passage::Open, address.into()).is_ok()
 }
 
 fn parse(address: &str) -> IpAddr {
@@ -149,7 +149,7 @@ fn metadata_is_refused_whatever_is_allowed() {
         "64:ff9b:1:a9fe:00a9:fe00::",
         "64:ff9b:1:a9fe:00a9:fe00:808:808",
     ] {
-        let refused = everything.check(Scheme::Https, parse(address));
+        let refused = everything.check(Passage::Open, parse(address));
         assert!(
             matches!(refused, Err(Refusal::Metadata { .. })),
             "{address}"
@@ -174,12 +174,12 @@ fn plain_http_reaches_allowed_networks_only() {
     ] {
         let address = parse(address);
         assert_eq!(
-            guard.check(Scheme::Http, address).is_ok(),
+            guard.check(Passage::PlainHttp, address).is_ok(),
             http,
             "{address}"
         );
         assert_eq!(
-            guard.check(Scheme::Https, address).is_ok(),
+            guard.check(Passage::Open, address).is_ok(),
             https,
             "{address}"
         );
@@ -189,7 +189,7 @@ fn plain_http_reaches_allowed_networks_only() {
 #[test]
 fn a_refusal_says_what_to_do() {
     let refused = |address| {
-        let refused = guard(&[]).check(Scheme::Https, parse(address));
+        let refused = guard(&[]).check(Passage::Open, parse(address));
         refused.unwrap_err().to_string()
     };
     assert_eq!(
@@ -296,8 +296,8 @@ proptest! {
     fn plain_http_is_never_wider_than_https(address in ipv6(), inner in ipv4()) {
         let guard = guard(&["10.0.0.0/8", "fd00::/8"]);
         for address in [IpAddr::from(address), Ipv4Addr::from(inner).into()] {
-            let http = guard.check(Scheme::Http, address).is_ok();
-            prop_assert!(!http || guard.check(Scheme::Https, address).is_ok());
+            let http = guard.check(Passage::PlainHttp, address).is_ok();
+            prop_assert!(!http || guard.check(Passage::Open, address).is_ok());
         }
     }
 }

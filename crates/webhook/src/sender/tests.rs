@@ -78,17 +78,19 @@ async fn send(url: &str, roots: RootCertStore) -> Outcome {
     let settings = SenderSettings {
         timeout: Duration::from_secs(20),
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ports: Vec::new(),
+        schemes: Vec::new(),
         user_agent: "tidings/0.1.0".to_owned(),
     };
     let endpoint = Endpoint {
         id: "endpoint_1".to_owned(),
         name: "ops".to_owned(),
         url: url.parse().unwrap(),
-        credentials: crate::Credentials::signed_by(crate::Secret::generate().unwrap()),
+        credentials: crate::Credentials::signed_by(crate::Secret::generate().unwrap().into()),
         filter: Filter::default(),
         format: crate::Format::Full,
     };
-    let sender = Sender::trusting(roots, &settings).unwrap();
+    let sender = Sender::trusting(roots, Lookups::by_system(), &settings).unwrap();
     let message = Message {
         id: "id",
         at: jiff::Timestamp::now(),

@@ -75,9 +75,9 @@ async fn receive(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes)
     let header = |name: &str| headers.get(name)?.to_str().ok();
     let [id, timestamp, signature] =
         ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
-    let secrets = std::slice::from_ref(&desk.secret);
+    let keys = [desk.secret.clone().into()];
     let now = Timestamp::now();
-    let verified = webhook::verify(secrets, id, timestamp, signature, &body, now);
+    let verified = webhook::verify(&keys, id, timestamp, signature, &body, now);
     let (event, status) = match verified {
         Ok(()) => {
             // Whatever is no notification matches no row, and is counted as unexpected.

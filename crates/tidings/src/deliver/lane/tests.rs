@@ -38,9 +38,7 @@ fn lane(cursor: i64, behind: bool) -> Lane {
         id: "ep_1".to_owned(),
         name: "ops".to_owned(),
         url: "https://example.com/hooks".parse().unwrap(),
-        credentials: webhook::Credentials {
-            signing: Vec::new(),
-        },
+        credentials: webhook::Credentials::default(),
         filter: webhook::Filter::default(),
         format: webhook::Format::Full,
     };
