@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the end-to-end tests verify signatures with, beside our own code: the libraries that
-# Standard Webhooks publishes for Node.js and Python, in the versions that tests/verifiers/ locks, and the
-# two interpreters. The libraries go into a cache, which tests/e2e/verifiers.rs looks for in the same places.
+# Standard Webhooks and Svix publish for Node.js and Python, in the versions that tests/verifiers/ locks, and
+# the two interpreters. The libraries go into a cache, which tests/e2e/verifiers.rs looks for in the same places.
 # Does nothing where all is there already.
 # Exit code 2: it can't be done from here; the command to run was printed.
 set -eu
@@ -61,7 +61,7 @@ install_libraries() {
     cp "$locks/package.json" "$locks/package-lock.json" "$locks/requirements.txt" "$draft" || return 1
     (cd "$draft" && npm ci --loglevel=error --no-update-notifier --no-audit --no-fund --ignore-scripts \
         --cache "$draft/npm") || return 1
-    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-cache-dir \
         --require-hashes --only-binary :all: --target "$draft/python" -r "$draft/requirements.txt" || return 1
     rm -rf "$draft/npm"
     chmod -R a+rX "$draft"

@@ -1,19 +1,21 @@
-"""Whether PyPI's `standardwebhooks` takes a request, JSON on standard input, for genuine: prints
-"accepted" or "refused". Anything else is an error, with another exit code.
+"""Whether a library of PyPI takes a request, JSON on standard input, for genuine: prints "accepted" or
+"refused". Anything else is an error, with another exit code.
 
-    python3 verify.py DIRECTORY    (where scripts/verifiers.sh installed the library)
+    python3 verify.py DIRECTORY LIBRARY    (where scripts/verifiers.sh installed it; standardwebhooks or svix)
 """
 
+import importlib
 import json
 import os
 import sys
 
-sys.path.insert(0, os.path.join(sys.argv[1], "python"))
-from standardwebhooks import Webhook, WebhookVerificationError  # noqa: E402
+directory, library = sys.argv[1:]
+sys.path.insert(0, os.path.join(directory, "python"))
+module = importlib.import_module({"svix": "svix.webhooks"}.get(library, library))
 
 request = json.load(sys.stdin.buffer)
 try:
-    Webhook(request["secret"]).verify(request["body"], request["headers"])
+    module.Webhook(request["secret"]).verify(request["body"], request["headers"])
     print("accepted")
-except WebhookVerificationError:
+except module.WebhookVerificationError:
     print("refused")

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Tells what happens in your database: readable activity, exactly once, and signed webhooks.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ pub enum Command {
     /// Work with webhook endpoints.
     #[command(subcommand)]
     Endpoints(Endpoints),
+    /// Work with webhooks as receivers got them.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// See, retry or discard changes that no action was made of, and rows that were refused.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -203,6 +206,38 @@ pub struct AddEndpoint {
     pub environments: Vec<String>,
     #[arg(long, value_delimiter = ',')]
     pub statuses: Vec<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Webhooks {
+    /// Check a captured request offline: says ok, or what is wrong with it. Exit codes: 0 genuine, 1 not,
+    /// 2 it can't be read.
+    Verify(VerifyWebhook),
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("captured").required(true).args(["request", "body"])))]
+pub struct VerifyWebhook {
+    /// What it should be signed with: whsec_…, whpk_… or whsk_…; several times while keys overlap.
+    #[arg(long, value_name = "KEY", required = true)]
+    pub secret: Vec<String>,
+    /// The whole request: request line, headers, an empty line, body. - is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "header"])]
+    pub request: Option<PathBuf>,
+    /// Its headers, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub headers: Option<PathBuf>,
+    /// One of its headers; may be given several times.
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Its body, byte for byte. - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub body: Option<PathBuf>,
+    /// The receiver's clock when it came, in unix seconds or as 2026-01-31T12:00:00Z; without it now.
+    #[arg(long, value_name = "TIME", value_parser = crate::moment::parse)]
+    pub at: Option<i64>,
     #[arg(long)]
     pub json: bool,
 }

@@ -16,8 +16,9 @@ use receiver::{Receiver, closed_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use webhook::{
-    Attempt, Credentials, Endpoint, FailureKind, Filter, Format, Message, Outcome, Payload,
-    RESPONSE_BYTES_MAX, RetryAfter, Sender, SenderSettings, VerificationKey, verify,
+    Attempt, Authorization, Credentials, CustomHeaders, Endpoint, FailureKind, Fault, Filter,
+    Format, Message, Outcome, Payload, RESPONSE_BYTES_MAX, RetryAfter, Scheme, Sender,
+    SenderSettings, VerificationKey, verify,
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -59,16 +60,19 @@ fn message(id: &str) -> Message<'_> {
     }
 }
 
-fn sender(timeout: Duration, allow_networks: &[&str]) -> Sender {
+fn settings(timeout: Duration, allow_networks: &[&str]) -> SenderSettings {
     let allow_networks = allow_networks.iter().map(|net| net.parse().unwrap());
-    let settings = SenderSettings {
+    SenderSettings {
         timeout,
         allow_networks: allow_networks.collect(),
         ports: Vec::new(),
         schemes: Vec::new(),
         user_agent: "tidings/0.1.0".to_owned(),
-    };
-    Sender::new(&settings).unwrap()
+    }
+}
+
+fn sender(timeout: Duration, allow_networks: &[&str]) -> Sender {
+    Sender::new(&settings(timeout, allow_networks)).unwrap()
 }
 
 async fn send_by(sender: &Sender, url: &str) -> Attempt {
@@ -184,6 +188,32 @@ async fn an_endless_body_is_cut_and_the_status_counts() {
     );
 }
 
+/// 64 KiB of the letter a, compressed.
+const GZIP: &str = "1f8b0800000000000203edc181000000008020d6fd2516a90a0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000006aff9120c300000100";
+
+#[tokio::test]
+async fn a_body_that_says_it_is_compressed_is_never_inflated() {
+    let member: Vec<u8> = GZIP
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    // As many as the limit has room for come to 10 MiB; inflated, they would be the letter a alone.
+    let bomb = member.repeat(RESPONSE_BYTES_MAX as usize / member.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        bomb.len()
+    );
+    let receiver = Receiver::answering([head.as_bytes(), &bomb].concat()).await;
+    let attempt = send(&receiver.url("/")).await;
+    let (status, excerpt) = answer(&attempt);
+    assert_eq!(status, 200);
+    assert!(
+        !excerpt.contains("aaaa") && excerpt.contains('\u{FFFD}'),
+        "{excerpt}"
+    );
+}
+
 #[tokio::test]
 async fn a_body_that_never_ends_and_never_comes_does_not_hide_the_status() {
     let receiver = Receiver::holding("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nso far").await;
@@ -219,6 +249,25 @@ async fn headers_without_end_are_bounded() {
         failure(&send(&receiver.url("/")).await).0,
         FailureKind::Closed
     );
+}
+
+#[tokio::test]
+async fn headers_that_drip_are_cut_by_the_time() {
+    let receiver = Receiver::dripping("HTTP/1.1 200 OK\r\nx: ").await;
+    let sender = sender(Duration::from_millis(300), &["127.0.0.0/8"]);
+    let attempt = send_by(&sender, &receiver.url("/")).await;
+    assert_eq!(failure(&attempt).0, FailureKind::Timeout);
+    assert!(attempt.latency < PATIENCE);
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let headers: String = (0..1000).map(|n| format!("x-{n}: a\r\n")).collect();
+    let attempt = answered(&format!(
+        "HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n"
+    ))
+    .await;
+    assert_eq!(failure(&attempt).0, FailureKind::Closed);
 }
 
 #[tokio::test]
@@ -298,6 +347,148 @@ async fn a_mapped_address_of_an_allowed_network_is_reached() {
     let port = receiver.address.port();
     let attempt = send(&format!("http://[::ffff:127.0.0.1]:{port}/")).await;
     assert_eq!(answer(&attempt).0, 204);
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_listed_reaches_allowed_networks_only() {
+    let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
+    let strict = SenderSettings {
+        ports: vec![443],
+        ..settings(PATIENCE, &["127.0.0.0/8"])
+    };
+    let strict = Sender::new(&strict).unwrap();
+    assert_eq!(answer(&send_by(&strict, &receiver.url("/")).await).0, 204);
+    for url in [
+        "https://93.184.216.34:25/",
+        "https://[2606:4700::1111]:6379/",
+    ] {
+        let attempt = send_by(&strict, url).await;
+        let (kind, detail) = failure(&attempt);
+        assert_eq!((kind, attempt.split), (FailureKind::RefusedByGuard, None));
+        assert!(detail.contains("webhooks.ports"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_that_is_not_listed_is_refused_even_in_allowed_networks() {
+    let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
+    let https_only = SenderSettings {
+        schemes: vec![Scheme::Https],
+        ..settings(PATIENCE, &["127.0.0.0/8"])
+    };
+    let attempt = send_by(&Sender::new(&https_only).unwrap(), &receiver.url("/")).await;
+    let (kind, detail) = failure(&attempt);
+    assert_eq!(kind, FailureKind::RefusedByGuard);
+    assert_eq!(detail, "http is not one of webhooks.schemes");
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_address_that_no_route_leads_to_is_no_fault_of_the_endpoint() {
+    // The system connects no TCP to a multicast address: it answers "network is unreachable".
+    let sender = sender(PATIENCE, &["224.0.0.0/4"]);
+    let attempt = send_by(&sender, "http://224.0.0.1/").await;
+    assert_eq!(failure(&attempt).0, FailureKind::Unreachable);
+    assert_eq!(attempt.outcome.fault(), Fault::OwnNetwork);
+}
+
+#[tokio::test]
+async fn headers_and_authorization_of_the_endpoint_are_sent_with_ours() {
+    let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
+    let headers = [
+        ("X-Api-Key".to_owned(), "k3y".into()),
+        ("accept".to_owned(), "text/plain".into()),
+    ];
+    let mut endpoint = endpoint(&receiver.url("/"));
+    endpoint.credentials = credentials()
+        .with_headers(CustomHeaders::new(headers).unwrap())
+        .and_then(|it| it.with_authorization(Some(Authorization::bearer("t0ken".into())?)))
+        .unwrap();
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    assert_eq!(answer(&sender.send(&endpoint, message(ID)).await).0, 204);
+    let request = receiver.request().await;
+    for (name, value) in [
+        ("x-api-key", "k3y"),
+        ("accept", "text/plain"),
+        ("authorization", "Bearer t0ken"),
+        ("webhook-id", ID),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(request.header(name), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn proxy_variables_are_ignored() {
+    // A variable holds for a whole process, so the attempt is made in another one: this test again.
+    const URL: &str = "TIDINGS_TEST_RECEIVER";
+    if let Ok(url) = std::env::var(URL) {
+        assert_eq!(answer(&send(&url).await).0, 204);
+        return;
+    }
+    let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
+    let proxy = Receiver::answering("HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n").await;
+    let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
+    again
+        .args(["--exact", "proxy_variables_are_ignored"])
+        .env(URL, receiver.url("/"));
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        again.env(name, proxy.url("/"));
+    }
+    let again = again.output().await.unwrap();
+    assert!(
+        again.status.success(),
+        "{}",
+        String::from_utf8_lossy(&again.stdout)
+    );
+    assert_eq!((receiver.connections(), proxy.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_latency_is_split_and_a_pooled_connection_has_no_lookup_and_no_connecting() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let sender = sender(PATIENCE, &["127.0.0.0/8", "::1/128"]);
+    let url = format!("http://localhost:{}/", receiver.address.port());
+    for new in [true, false, false] {
+        let attempt = send_by(&sender, &url).await;
+        let split = attempt.split.unwrap();
+        assert_eq!(
+            (split.dns.is_some(), split.connect.is_some()),
+            (new, new),
+            "{split:?}"
+        );
+        let parts = [split.dns, split.connect, split.wait];
+        let sum: Duration = parts.into_iter().flatten().sum();
+        assert!(
+            split.wait.is_some() && sum <= attempt.latency,
+            "{attempt:?}"
+        );
+    }
+    let literal = send_by(&sender, &receiver.url("/")).await.split.unwrap();
+    assert!(
+        literal.dns.is_none() && literal.connect.is_some(),
+        "{literal:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_says_where_its_time_went() {
+    let receiver = Receiver::holding("").await;
+    let sender = sender(Duration::from_millis(300), &["127.0.0.0/8"]);
+    let split = send_by(&sender, &receiver.url("/")).await.split.unwrap();
+    assert!(
+        split.connect.is_some() && split.wait >= Some(Duration::from_millis(200)),
+        "{split:?}"
+    );
+    let url = format!("http://{}/", closed_port().await);
+    let split = send_by(&sender, &url).await.split.unwrap();
+    assert!(split.connect.is_some() && split.wait.is_none(), "{split:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod status;
 mod survey;
 mod uninstall;
 mod verify;
+mod webhooks;
 
 pub use setup::publish;
 
@@ -33,6 +34,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Reconcile(arguments) => reconcile::reconcile(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
+        Command::Webhooks(arguments) => webhooks::webhooks(&arguments),
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,

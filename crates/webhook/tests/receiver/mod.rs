@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,8 @@ enum After {
     Hold,
     /// Repeat these bytes for as long as they are taken.
     Stream(&'static [u8]),
+    /// Send a byte every now and then.
+    Drip,
 }
 
 /// Something that a receiver noticed.
@@ -40,8 +43,12 @@ pub(crate) struct Request {
 }
 
 impl Receiver {
-    pub(crate) async fn answering(answer: &str) -> Self {
+    pub(crate) async fn answering(answer: impl AsRef<[u8]>) -> Self {
         Self::start(answer, After::Serve).await
+    }
+
+    pub(crate) async fn dripping(answer: &str) -> Self {
+        Self::start(answer, After::Drip).await
     }
 
     pub(crate) async fn holding(answer: &str) -> Self {
@@ -90,12 +97,12 @@ impl Receiver {
             .expect("the receiver runs")
     }
 
-    async fn start(answer: &str, after: After) -> Self {
+    async fn start(answer: impl AsRef<[u8]>, after: After) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (tell, seen) = mpsc::unbounded_channel();
-        let (count, answer) = (Arc::clone(&connections), answer.to_owned());
+        let (count, answer) = (Arc::clone(&connections), answer.as_ref().to_vec());
         let accepting = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
@@ -131,12 +138,17 @@ pub(crate) async fn closed_port() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-async fn serve(socket: TcpStream, answer: String, after: After, tell: mpsc::UnboundedSender<Seen>) {
+async fn serve(
+    socket: TcpStream,
+    answer: Vec<u8>,
+    after: After,
+    tell: mpsc::UnboundedSender<Seen>,
+) {
     let mut socket = BufReader::new(socket);
     let mut streamed = 0;
     while let Some(request) = read(&mut socket).await {
         let _ = tell.send(Seen::Request(request));
-        if socket.write_all(answer.as_bytes()).await.is_err() {
+        if socket.write_all(&answer).await.is_err() {
             break;
         }
         match after {
@@ -144,6 +156,14 @@ async fn serve(socket: TcpStream, answer: String, after: After, tell: mpsc::Unbo
             After::Serve => break,
             After::Hold => {
                 let _ = socket.read(&mut [0]).await;
+                break;
+            }
+            After::Drip => {
+                // The pause is the behaviour: less than any limit on silence, so that only the whole
+                // request's time ends it.
+                while socket.write_all(b"a").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 break;
             }
             After::Stream(bytes) => {
@@ -159,10 +179,13 @@ async fn serve(socket: TcpStream, answer: String, after: After, tell: mpsc::Unbo
 }
 
 /// Whether a sender can tell where the answer ends without the connection's end.
-fn is_whole(answer: &str) -> bool {
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+fn is_whole(answer: &[u8]) -> bool {
+    let end = b"\r\n\r\n";
+    let Some(place) = answer.windows(end.len()).position(|it| it == end) else {
         return false;
     };
+    let (head, body) = answer.split_at(place + end.len());
+    let head = String::from_utf8_lossy(head);
     let length = head.split("content-length: ").nth(1).unwrap_or("0");
     let length = length
         .split("\r\n")
