@@ -424,10 +424,15 @@ const AGAIN: &str = "TIDINGS_TEST_AGAIN";
 
 async fn run_again(test: &str, variables: &[(&str, &str)]) {
     let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", test]).envs(variables.iter().copied());
+    again
+        .args(["--exact", test])
+        .envs(variables.iter().copied());
     let again = again.output().await.unwrap();
     let output = String::from_utf8_lossy(&again.stdout);
-    assert!(again.status.success() && output.contains("1 passed"), "{output}");
+    assert!(
+        again.status.success() && output.contains("1 passed"),
+        "{output}"
+    );
 }
 
 #[tokio::test]
@@ -439,7 +444,13 @@ async fn proxy_variables_are_ignored() {
     let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
     let proxy = Receiver::answering("HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n").await;
     let (url, proxied) = (receiver.url("/"), proxy.url("/"));
-    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"];
+    let names = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
     let mut variables = vec![(AGAIN, url.as_str())];
     variables.extend(names.map(|name| (name, proxied.as_str())));
     run_again("proxy_variables_are_ignored", &variables).await;
