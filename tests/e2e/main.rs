@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod actions_table;
+mod captured;
 mod columns;
 mod crashes;
 mod deliveries;

@@ -270,6 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_leads_nowhere_is_refused_beforehand() {
+        let ports = |networks: &[&str]| Guard::new(nets(networks)).with_ports([443]);
+        let error = ports(&[]).validate("https://h.example:25/").unwrap_err();
+        assert!(error.to_string().contains("webhooks.ports"), "{error}");
+        for url in [
+            "https://h.example:25/",
+            "https://localhost:25/",
+            "https://127.0.0.1:25/",
+        ] {
+            assert!(ports(&["127.0.0.0/8"]).validate(url).is_ok(), "{url}");
+        }
+        assert!(
+            ports(&["127.0.0.0/8"])
+                .validate("https://8.8.8.8:25/")
+                .is_err()
+        );
+        assert!(ports(&[]).validate("https://h.example/").is_ok());
+    }
+
+    #[test]
     fn debug_shows_where_an_endpoint_is_but_no_path() {
         let url = validate_url("https://h.example:8443/s3cret?key=s3cret", &[]).unwrap();
         assert_eq!(format!("{url:?}"), "https://h.example:8443/…");

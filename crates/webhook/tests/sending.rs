@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use receiver::{Receiver, closed_port};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use webhook::{
@@ -418,36 +419,65 @@ async fn headers_and_authorization_of_the_endpoint_are_sent_with_ours() {
     }
 }
 
+/// Set for a test that runs again in a process of its own, since what it changes holds for a process.
+const AGAIN: &str = "TIDINGS_TEST_AGAIN";
+
+async fn run_again(test: &str, variables: &[(&str, &str)]) {
+    let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
+    again
+        .args(["--exact", test])
+        .envs(variables.iter().copied());
+    let again = again.output().await.unwrap();
+    let output = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && output.contains("1 passed"),
+        "{output}"
+    );
+}
+
 #[tokio::test]
 async fn proxy_variables_are_ignored() {
-    // A variable holds for a whole process, so the attempt is made in another one: this test again.
-    const URL: &str = "TIDINGS_TEST_RECEIVER";
-    if let Ok(url) = std::env::var(URL) {
+    if let Ok(url) = std::env::var(AGAIN) {
         assert_eq!(answer(&send(&url).await).0, 204);
         return;
     }
     let receiver = Receiver::answering("HTTP/1.1 204 X\r\n\r\n").await;
     let proxy = Receiver::answering("HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n").await;
-    let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
-    again
-        .args(["--exact", "proxy_variables_are_ignored"])
-        .env(URL, receiver.url("/"));
-    for name in [
+    let (url, proxied) = (receiver.url("/"), proxy.url("/"));
+    let names = [
         "HTTP_PROXY",
         "http_proxy",
         "HTTPS_PROXY",
         "ALL_PROXY",
         "all_proxy",
-    ] {
-        again.env(name, proxy.url("/"));
-    }
-    let again = again.output().await.unwrap();
-    assert!(
-        again.status.success(),
-        "{}",
-        String::from_utf8_lossy(&again.stdout)
-    );
+    ];
+    let mut variables = vec![(AGAIN, url.as_str())];
+    variables.extend(names.map(|name| (name, proxied.as_str())));
+    run_again("proxy_variables_are_ignored", &variables).await;
     assert_eq!((receiver.connections(), proxy.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_machine_without_file_descriptors_is_no_fault_of_the_endpoint() {
+    if std::env::var(AGAIN).is_err() {
+        let name = "a_machine_without_file_descriptors_is_no_fault_of_the_endpoint";
+        return run_again(name, &[(AGAIN, "1")]).await;
+    }
+    let sender = sender(PATIENCE, &["127.0.0.0/8"]);
+    let url = format!("http://{}/", closed_port().await);
+    let limit = Rlimit {
+        current: Some(64),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let mut held = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        held.push(file);
+    }
+    let attempt = send_by(&sender, &url).await;
+    drop(held);
+    assert_eq!(failure(&attempt).0, FailureKind::Exhausted, "{attempt:?}");
+    assert_eq!(attempt.outcome.fault(), Fault::OwnNetwork);
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ fn genuine(captured: &Captured, keys: &[VerificationKey], at: Timestamp) -> Stri
         None => String::new(),
     };
     format!(
-        "ok: signed{} {}{replay}",
+        "ok: signed{}, {}{replay}",
         by.unwrap_or_default(),
         distance(captured, at)
     )
@@ -227,7 +227,7 @@ mod tests {
         };
         assert_eq!(
             text,
-            "ok: signed by key 2 of 2 (v1) 12 s before the time of this check"
+            "ok: signed by key 2 of 2 (v1), 12 s before the time of this check"
         );
     }
 
