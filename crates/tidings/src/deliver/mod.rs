@@ -4,11 +4,15 @@
 //! begins from cursors, parked rows and attempts, whatever the last one was doing.
 
 mod attempt;
+mod backlog;
 mod declare;
 mod dispatch;
 mod lane;
+mod roster;
 mod session;
 mod settle;
+mod settler;
+mod shards;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,33 +7,7 @@ use store::delivery::{AttemptResult, Settlement, Shard};
 
 use super::attempt::Done;
 use super::dispatch::Lanes;
-
-/// The shards that this process owns, as the database has them.
-#[derive(Debug, Default)]
-pub struct Owned(HashMap<i16, Shard>);
-
-impl Owned {
-    pub fn take(&mut self, shards: Vec<Shard>) {
-        self.0
-            .extend(shards.into_iter().map(|shard| (shard.number, shard)));
-    }
-
-    pub fn numbers(&self) -> Vec<i16> {
-        self.0.keys().copied().collect()
-    }
-
-    pub fn get(&self, number: i16) -> Option<&Shard> {
-        self.0.get(&number)
-    }
-
-    pub fn stored(&mut self, settlement: &Settlement) {
-        for (shard, _) in &settlement.shards {
-            if let Some(owned) = self.0.get_mut(&shard.number) {
-                owned.seq = owned.seq.max(shard.seq);
-            }
-        }
-    }
-}
+use super::shards::Owned;
 
 /// What the attempts that are over, and the lanes as they stand, come to. Progress passes an action
 /// only together with its attempt.
@@ -64,14 +38,14 @@ pub fn settlement(lanes: &Lanes, owned: &Owned, head: Seq, done: Vec<Done>) -> S
             .or_insert(to);
     }
     let mut shard_seqs: HashMap<i16, Seq> = HashMap::new();
-    for (number, shard) in &owned.0 {
+    for shard in owned.all() {
         let seq = lowest
-            .get(number)
+            .get(&shard.number)
             .copied()
             .unwrap_or(shard.seq)
             .max(shard.seq);
-        shard_seqs.insert(*number, seq);
-        let touched = delivered.get(number).copied();
+        shard_seqs.insert(shard.number, seq);
+        let touched = delivered.get(&shard.number).copied();
         if seq > shard.seq || touched.is_some() {
             settlement
                 .shards
