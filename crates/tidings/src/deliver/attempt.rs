@@ -88,14 +88,18 @@ fn record(
     at: Timestamp,
 ) -> AttemptRecord {
     let status = attempt.outcome.status();
-    let (error, excerpt) = match attempt.outcome {
+    let (error, error_kind, excerpt) = match attempt.outcome {
         Outcome::Answered {
             status, excerpt, ..
         } => {
-            let error = (result != AttemptResult::Delivered).then(|| format!("status {status}"));
-            (error, Some(excerpt).filter(|text| !text.is_empty()))
+            let failed = result != AttemptResult::Delivered;
+            let error = failed.then(|| format!("status {status}"));
+            let excerpt = Some(excerpt).filter(|text| !text.is_empty());
+            (error, failed.then_some("status"), excerpt)
         }
-        Outcome::Failed { kind, detail } => (Some(format!("{kind}: {detail}")), None),
+        Outcome::Failed { kind, detail } => {
+            (Some(format!("{kind}: {detail}")), Some(kind.as_str()), None)
+        }
     };
     AttemptRecord {
         at,
@@ -106,19 +110,21 @@ fn record(
         result,
         status,
         latency_ms: attempt.latency.as_secs_f32() * 1000.0,
+        dns_ms: None,
+        connect_ms: None,
+        wait_ms: None,
         address: attempt.address.map(|address| address.to_string()),
         error,
+        error_kind,
         excerpt,
+        replay_id: None,
+        covers: Vec::new(),
     }
 }
 
 fn tell(endpoint: &Endpoint, job: &Job, attempt: &Attempt, result: AttemptResult, now: Timestamp) {
     let delay = now.duration_since(job.action.committed_at);
-    let outcome = match result {
-        AttemptResult::Delivered => "delivered",
-        AttemptResult::Parked { .. } => "parked",
-        AttemptResult::Dead => "dead",
-    };
+    let outcome = result.as_str();
     metrics::counter!("tidings_attempts_total", "outcome" => outcome).increment(1);
     metrics::histogram!("tidings_attempt_seconds").record(attempt.latency.as_secs_f64());
     if result == AttemptResult::Delivered && job.attempt == 1 {

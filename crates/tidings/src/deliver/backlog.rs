@@ -46,36 +46,34 @@ impl Deliverer<'_> {
 
     /// Fetches due retries for the lanes that have room.
     pub(super) async fn read_due(&mut self) -> Result<(), Error> {
-        let roomy: Vec<&str> = self
+        let roomy: Vec<String> = self
             .lanes
             .all()
             .filter(|lane| lane.room_for_retries() > 0)
-            .map(|lane| lane.endpoint.id.as_str())
+            .map(|lane| lane.endpoint.id.clone())
             .collect();
-        if roomy.is_empty() {
-            return Ok(());
+        let now = Timestamp::now();
+        let mut new = Vec::new();
+        for id in roomy {
+            for parked in answer(delivery::due(&self.reader, &id, 64)).await? {
+                let lane = self.lanes.get(&id);
+                if parked.due <= now && lane.is_some_and(|l| !l.is_retrying(parked.seq)) {
+                    new.push((id.clone(), parked));
+                }
+            }
         }
-        let due = answer(delivery::due(&self.reader, &roomy, Timestamp::now(), 32)).await?;
-        let new: Vec<_> = due
-            .into_iter()
-            .filter(|p| {
-                self.lanes
-                    .get(&p.endpoint_id)
-                    .is_some_and(|l| !l.is_retrying(p.seq))
-            })
-            .collect();
         if new.is_empty() {
             return Ok(());
         }
-        let seqs: Vec<i64> = new.iter().map(|parked| parked.seq.get()).collect();
+        let seqs: Vec<i64> = new.iter().map(|(_, parked)| parked.seq.get()).collect();
         let actions: HashMap<Seq, Arc<LoggedAction>> = answer(log::of(&self.reader, &seqs))
             .await?
             .into_iter()
             .map(|action| (action.seq, Arc::new(action)))
             .collect();
-        for parked in new {
-            let delivery = (parked.endpoint_id.clone(), parked.seq);
-            let Some(lane) = self.lanes.get_mut(&parked.endpoint_id) else {
+        for (id, parked) in new {
+            let delivery = (id.clone(), parked.seq);
+            let Some(lane) = self.lanes.get_mut(&id) else {
                 continue;
             };
             match actions.get(&parked.seq) {
@@ -87,7 +85,7 @@ impl Deliverer<'_> {
                 }),
                 Some(_) => {}
             }
-            self.lanes.wake(&parked.endpoint_id);
+            self.lanes.wake(&id);
         }
         Ok(())
     }

@@ -40,10 +40,16 @@ impl Owned {
 
 impl Deliverer<'_> {
     pub(super) async fn take_shards(&mut self) -> Result<(), Error> {
-        let taken = answer(delivery::take_shards(&self.session, &self.owned.numbers())).await?;
+        let taken = answer(delivery::take_shards(
+            &self.session,
+            &self.owned.numbers(),
+            64,
+        ))
+        .await?;
         if !taken.is_empty() {
             tracing::info!(deliver.shards = taken.len(), "shards taken");
-            self.owned.take(taken);
+            self.owned
+                .take(taken.into_iter().map(|taken| taken.shard).collect());
             self.revision = (-1, -1);
             self.read_endpoints().await?;
         }
