@@ -56,6 +56,8 @@ create table held (
     project_id text not null,
     -- Everything of the project up to here is settled, or is the parked head.
     cursor_seq bigint not null,
+    -- The parked head. Once it is through, what waits is worked off.
+    head_seq bigint,
     primary key (endpoint_id, project_id)
 ) with (fillfactor = 70);
 

@@ -4,6 +4,7 @@
 //! fenced by that epoch.
 
 mod due;
+mod held;
 mod replays;
 mod settle;
 mod shards;
@@ -12,6 +13,7 @@ use activity::{ActionId, Seq};
 use jiff::Timestamp;
 
 pub use due::{ParkedDelivery, attempted_after, due, next_due};
+pub use held::{StoredHold, heads_after, holds};
 pub use replays::{ReplayMove, RunningReplay, attempted_in_replay, running_replays};
 pub use settle::settle;
 pub use shards::{Shard, Taken, hold, members, release_shards, take_shards};
@@ -85,6 +87,8 @@ pub struct HeldMove {
     pub project_id: String,
     /// `None`: it is held no longer.
     pub cursor: Option<Seq>,
+    /// The delivery that everything waits for, while it is parked.
+    pub head: Option<Seq>,
 }
 
 /// Since when an endpoint has had no success. Stored where that changes only.

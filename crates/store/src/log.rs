@@ -30,6 +30,28 @@ pub async fn after(session: &Session, after: Seq, limit: i64) -> Result<Vec<Logg
     rows.iter().map(from_row).collect()
 }
 
+/// At most `limit` actions of one project, or of none, after `after`, in order.
+pub async fn of_project(
+    session: &Session,
+    project_id: Option<&str>,
+    after: Seq,
+    limit: i64,
+) -> Result<Vec<LoggedAction>, Error> {
+    // Written out: `is not distinct from` uses no index.
+    let of_project = match project_id {
+        Some(_) => "project_id = $1",
+        None => "project_id is null and $1::text is null",
+    };
+    let statement = format!(
+        "select {COLUMNS} from actions where {of_project} and seq > $2 order by seq limit $3"
+    );
+    let statement = session.prepared(&statement).await?;
+    let rows = session
+        .query(&statement, &[&project_id, &after.get(), &limit])
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
 /// The actions of these seqs, in order; those that retention has dropped are left out.
 pub async fn of(session: &Session, seqs: &[i64]) -> Result<Vec<LoggedAction>, Error> {
     let statement = format!("select {COLUMNS} from actions where seq = any($1) order by seq");

@@ -64,6 +64,16 @@ pub struct TypePattern {
 }
 
 impl TypePattern {
+    /// The type, or how it begins.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is the beginning of types.
+    pub fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+
     pub fn matches(&self, action_type: &str) -> bool {
         if self.prefix {
             action_type.starts_with(&self.text)

@@ -269,15 +269,16 @@ impl Settle<'_> {
                 .iter()
                 .filter_map(|held| Some(held.cursor?.get()))
                 .collect();
+            let heads: Vec<Option<i64>> = kept.iter().map(|held| held.head.map(Seq::get)).collect();
             self.execute(
-                "insert into held (endpoint_id, project_id, cursor_seq)
-                 select h.endpoint_id, h.project_id, h.cursor_seq
-                 from unnest($1::text[], $2::text[], $3::bigint[])
-                   as h (endpoint_id, project_id, cursor_seq)
+                "insert into held (endpoint_id, project_id, cursor_seq, head_seq)
+                 select h.endpoint_id, h.project_id, h.cursor_seq, h.head_seq
+                 from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+                   as h (endpoint_id, project_id, cursor_seq, head_seq)
                  where exists (select from endpoints e where e.endpoint_id = h.endpoint_id)
                  on conflict (endpoint_id, project_id) do update
-                   set cursor_seq = excluded.cursor_seq",
-                &[&endpoints, &projects, &cursors],
+                   set cursor_seq = excluded.cursor_seq, head_seq = excluded.head_seq",
+                &[&endpoints, &projects, &cursors, &heads],
             )
             .await?;
         }

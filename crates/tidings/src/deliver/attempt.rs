@@ -7,7 +7,7 @@ use store::delivery::{AttemptRecord, AttemptResult};
 use webhook::{Attempt, Endpoint, Message, Next, Notification, Outcome, Schedule, Sender};
 
 use super::dispatch::Turn;
-use super::lane::Job;
+use super::lane::{Job, Verdict};
 
 /// What every attempt needs.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Attempter {
 /// An attempt that is over.
 pub struct Done {
     pub record: AttemptRecord,
+    pub job: Job,
+    pub verdict: Verdict,
     /// Of the lane that made it.
     pub generation: u64,
     /// The endpoint asked never to be called again.
@@ -50,7 +52,7 @@ impl Attempter {
                 let message = Message {
                     id: action.id.as_str(),
                     at,
-                    replay: None,
+                    replay: job.replay.as_deref(),
                     payload,
                 };
                 self.sender.send(&endpoint, message).await
@@ -65,7 +67,9 @@ impl Attempter {
             now,
             rand::random(),
         );
+        let verdict = Verdict::of(&attempt.outcome, now);
         let (result, disable) = match next {
+            _ if verdict == Verdict::OwnNetwork => (AttemptResult::Deferred, false),
             Next::Delivered => (AttemptResult::Delivered, false),
             Next::RetryAt(due) => (AttemptResult::Parked { due }, false),
             Next::Dead => (AttemptResult::Dead, false),
@@ -74,6 +78,8 @@ impl Attempter {
         tell(&endpoint, &job, &attempt, result, now);
         Done {
             record: record(&endpoint, &job, attempt, result, at),
+            job,
+            verdict,
             disable,
             generation,
         }
@@ -117,8 +123,12 @@ fn record(
         error,
         error_kind,
         excerpt,
-        replay_id: None,
-        covers: Vec::new(),
+        replay_id: job.replay.as_deref().map(str::to_owned),
+        covers: if job.rest.is_empty() {
+            Vec::new()
+        } else {
+            job.seqs().collect()
+        },
     }
 }
 

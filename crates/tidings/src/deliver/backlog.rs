@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use store::log::LoggedAction;
 use store::{Error, delivery, log};
 
-use super::lane::Job;
+use super::lane::{Job, Lane};
 use super::session::{Deliverer, answer};
 
 /// Actions read from the log at once for a lane that is behind.
@@ -18,30 +18,45 @@ const READ_BEHIND_COUNT: i64 = 250;
 impl Deliverer<'_> {
     /// Reads the log for the lanes that are behind, each from its own cursor.
     pub(super) async fn read_behind(&mut self) -> Result<(), Error> {
-        let wanting: Vec<(String, Seq)> = self
-            .lanes
-            .all()
-            .filter_map(|lane| Some((lane.endpoint.id.clone(), lane.wants_log()?)))
-            .collect();
-        for (id, cursor) in wanting {
-            let actions: Vec<Arc<LoggedAction>> =
-                answer(log::after(&self.reader, cursor, READ_BEHIND_COUNT))
-                    .await?
-                    .into_iter()
-                    .map(Arc::new)
-                    .collect();
-            // Less than was asked for: that is all there is, the head included.
-            let last = actions.last().map_or(cursor, |action| action.seq);
-            let all = actions.len() < READ_BEHIND_COUNT as usize;
-            let read_to = if all { last.max(self.head) } else { last };
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.feed(&actions, read_to, self.head, Instant::now());
-                self.more |= lane.wants_log().is_some();
+        let reading: Vec<Arc<str>> = self.lanes.standings().reading().cloned().collect();
+        for id in reading {
+            if let Some(cursor) = self.lanes.get(&id).and_then(Lane::wants_log) {
+                let actions = answer(log::after(&self.reader, cursor, READ_BEHIND_COUNT)).await?;
+                let (actions, read_to) = self.read(cursor, actions);
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.feed(cursor, &actions, read_to, self.head, Instant::now());
+                    self.more |= lane.wants_log().is_some();
+                }
             }
+            self.read_held(&id).await?;
             self.moved = true;
             self.lanes.wake(&id);
         }
         Ok(())
+    }
+
+    async fn read_held(&mut self, id: &str) -> Result<(), Error> {
+        let wanted = self.lanes.get(id).and_then(Lane::wants_held);
+        let Some((project, after)) = wanted.map(|(project, after)| (project.to_owned(), after))
+        else {
+            return Ok(());
+        };
+        let project_id = (!project.is_empty()).then_some(project.as_str());
+        let actions = log::of_project(&self.reader, project_id, after, READ_BEHIND_COUNT);
+        let (actions, read_to) = self.read(after, answer(actions).await?);
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.feed_held(&project, after, &actions, read_to, self.head);
+            self.more |= lane.wants_held().is_some();
+        }
+        Ok(())
+    }
+
+    /// Less than was asked for: that is all there is, the head included.
+    fn read(&self, after: Seq, actions: Vec<LoggedAction>) -> (Vec<Arc<LoggedAction>>, Seq) {
+        let last = actions.last().map_or(after, |action| action.seq);
+        let all = actions.len() < READ_BEHIND_COUNT as usize;
+        let actions = actions.into_iter().map(Arc::new).collect();
+        (actions, if all { last.max(self.head) } else { last })
     }
 
     /// Fetches due retries for the lanes that have room.
@@ -65,23 +80,40 @@ impl Deliverer<'_> {
         if new.is_empty() {
             return Ok(());
         }
-        let seqs: Vec<i64> = new.iter().map(|(_, parked)| parked.seq.get()).collect();
+        let seqs: Vec<i64> = new
+            .iter()
+            .flat_map(|(_, parked)| parked.covers.iter().chain([&parked.seq]))
+            .map(|seq| seq.get())
+            .collect();
         let actions: HashMap<Seq, Arc<LoggedAction>> = answer(log::of(&self.reader, &seqs))
             .await?
             .into_iter()
             .map(|action| (action.seq, Arc::new(action)))
             .collect();
         for (id, parked) in new {
+            let attempts = parked.attempts;
             let delivery = (id.clone(), parked.seq);
             let Some(lane) = self.lanes.get_mut(&id) else {
                 continue;
             };
             match actions.get(&parked.seq) {
-                None => self.buried.push(delivery),
-                Some(action) if !lane.accepts(action) => self.withdrawn.push(delivery),
+                None => {
+                    lane.head_is_through(parked.seq);
+                    self.buried.push(delivery);
+                }
+                Some(action) if !lane.accepts(action) => {
+                    lane.head_is_through(parked.seq);
+                    self.withdrawn.push(delivery);
+                }
                 Some(action) if lane.room_for_retries() > 0 => lane.push_retry(Job {
-                    action: action.clone(),
-                    attempt: parked.attempts + 1,
+                    rest: parked
+                        .covers
+                        .iter()
+                        .filter(|seq| **seq != parked.seq)
+                        .filter_map(|seq| actions.get(seq).cloned())
+                        .collect(),
+                    replay: parked.replay_id.map(Into::into),
+                    ..Job::retry(action.clone(), attempts)
                 }),
                 Some(_) => {}
             }

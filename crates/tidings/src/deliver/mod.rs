@@ -3,16 +3,19 @@
 //! [`run`] keeps a [`session`] alive. Everything that must survive is in the database: a session
 //! begins from cursors, parked rows and attempts, whatever the last one was doing.
 
+mod alarms;
 mod attempt;
 mod backlog;
 mod declare;
 mod dispatch;
 mod lane;
 mod roster;
+mod routing;
 mod session;
 mod settle;
 mod settler;
 mod shards;
+mod standings;
 
 use std::sync::Arc;
 use std::time::Duration;

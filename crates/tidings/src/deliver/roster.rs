@@ -2,14 +2,23 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use activity::Seq;
 use store::endpoints::{EndpointState, StoredEndpoint};
 use store::{Error, delivery, endpoints};
 
 use super::dispatch::sendable;
-use super::lane::{Beginning, Lane};
+use super::lane::{Beginning, BreakerSettings, Lane, Terms};
 use super::session::{Deliverer, answer};
+
+/// An endpoint in order has one head at a time; more were parked before it wanted order.
+const HEADS_MAX: i64 = 1000;
+const BREAKER: BreakerSettings = BreakerSettings {
+    failures: 5,
+    cooldown: Duration::from_secs(30),
+    cooldown_max: Duration::from_mins(10),
+};
 
 impl Deliverer<'_> {
     /// Brings the lanes to the endpoints as they are now.
@@ -37,6 +46,9 @@ impl Deliverer<'_> {
             .collect();
         self.begin_at_head(&new);
         let mut settled = answer(delivery::attempted_after(&self.reader, &cursors)).await?;
+        let ids: Vec<&str> = cursors.iter().map(|(id, _)| id.as_str()).collect();
+        let mut holds = answer(delivery::holds(&self.reader, &ids)).await?;
+        let mut heads = answer(delivery::heads_after(&self.reader, &cursors, HEADS_MAX)).await?;
         for endpoint in &stored {
             let sendable = match sendable(endpoint) {
                 Ok(sendable) => Arc::new(sendable),
@@ -45,8 +57,10 @@ impl Deliverer<'_> {
                     continue;
                 }
             };
-            if let Some(lane) = self.lanes.get_mut(&endpoint.id) {
-                lane.endpoint = sendable;
+            let in_flight = self.context.settings.webhooks.endpoint_in_flight;
+            let terms = Terms::new(&endpoint.options, in_flight, BREAKER);
+            if self.lanes.get(&endpoint.id).is_some() {
+                self.lanes.update(sendable, terms, Instant::now());
                 continue;
             }
             let cursor = self.begins_after(endpoint);
@@ -56,16 +70,11 @@ impl Deliverer<'_> {
                 behind: endpoint.behind || cursor < self.head,
                 stored_behind: endpoint.behind,
                 settled: settled.remove(&endpoint.id).unwrap_or_default(),
+                heads: heads.remove(&endpoint.id).unwrap_or_default(),
+                holds: holds.remove(&endpoint.id).unwrap_or_default(),
             };
-            let in_flight = self.context.settings.webhooks.endpoint_in_flight;
             self.generations += 1;
-            let lane = Lane::new(
-                sendable,
-                endpoint.shard,
-                self.generations,
-                in_flight,
-                beginning,
-            );
+            let lane = Lane::new(sendable, endpoint.shard, self.generations, terms, beginning);
             self.lanes.insert(lane);
         }
         self.revision = revision;
@@ -79,7 +88,7 @@ impl Deliverer<'_> {
             .filter(|e| !e.behind)
             .map(|e| self.begins_after(e))
             .min();
-        if let (None, Some(first)) = (self.lanes.at_head().next(), first) {
+        if let (false, Some(first)) = (self.lanes.standings().any_at_head(), first) {
             self.head = first;
         }
     }

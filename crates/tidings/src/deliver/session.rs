@@ -18,6 +18,7 @@ use webhook::{Schedule, Sender};
 use super::Context;
 use super::attempt::{Attempter, Done};
 use super::dispatch::Lanes;
+use super::lane::BreakerChange;
 use super::shards::Owned;
 use crate::backoff::Backoff;
 
@@ -136,6 +137,7 @@ impl<'a> Deliverer<'a> {
                 () = self.context.appended.notified() => self.dispatch().await?,
                 () = std::future::ready(()), if self.more => self.dispatch().await?,
                 _ = poll.tick() => self.dispatch().await?,
+                () = at(self.lanes.next_alarm()) => self.lanes.ring(Instant::now()),
             }
         }
     }
@@ -146,7 +148,7 @@ impl<'a> Deliverer<'a> {
         let places = self.context.settings.webhooks.in_flight;
         while self.refused.is_none() && self.attempts.len() < places {
             let crowded = self.attempts.len() >= places - places / 4;
-            let Some(turn) = self.lanes.next(crowded) else {
+            let Some(turn) = self.lanes.next(crowded, Instant::now()) else {
                 break;
             };
             self.attempts.spawn(self.attempter.clone().attempt(turn));
@@ -156,14 +158,17 @@ impl<'a> Deliverer<'a> {
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Error> {
         // Begun anew, the session makes the attempt again: its delivery is not settled.
         let done = done.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
-        let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
+        let id = &done.record.endpoint_id;
         if let Some(lane) = self
             .lanes
             .get_mut(id)
             .filter(|l| l.generation == done.generation)
         {
-            lane.finished(attempt.unsigned_abs());
-            self.more |= lane.wants_log().is_some();
+            let (now, random) = (Instant::now(), rand::random());
+            let job = done.job.clone();
+            let change = lane.finished(job, done.record.result, done.verdict, now, random);
+            tell(&lane.endpoint.name, change);
+            self.more |= lane.wants_log().is_some() || lane.wants_held().is_some();
         }
         self.lanes.wake(id);
         self.done.push(done);
@@ -174,7 +179,7 @@ impl<'a> Deliverer<'a> {
     /// Offers what is new in the log to the lanes at the head, then reads for those behind.
     async fn dispatch(&mut self) -> Result<(), Error> {
         self.more = false;
-        if self.lanes.at_head().next().is_none() {
+        if !self.lanes.standings().any_at_head() {
             self.head = answer(log::head(&self.reader)).await?;
         } else {
             let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
@@ -195,9 +200,7 @@ impl<'a> Deliverer<'a> {
         self.read_endpoints().await?;
         let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
         let now = Instant::now();
-        self.lanes
-            .all_mut()
-            .for_each(|lane| lane.check_age(now, patience));
+        self.lanes.check_age(now, patience);
         self.read_due().await?;
         if Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered {
             let days = self.context.settings.webhooks.attempt_days;
@@ -236,6 +239,28 @@ pub(super) async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> 
     match tokio::time::timeout(ANSWER_MAX, query).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+    }
+}
+
+/// Returns at this time; never, where there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(endpoint: &str, change: Option<BreakerChange>) {
+    match change {
+        Some(BreakerChange::Opened { cooldown }) => tracing::warn!(
+            endpoint.name = endpoint,
+            retry.pause_ms = cooldown.as_millis() as u64,
+            "an endpoint only fails: it is left alone for a while"
+        ),
+        Some(BreakerChange::Closed) => {
+            tracing::info!(endpoint.name = endpoint, "an endpoint is well again");
+        }
+        None => {}
     }
 }
 

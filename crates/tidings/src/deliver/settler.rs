@@ -46,7 +46,7 @@ impl Deliverer<'_> {
     pub(super) fn gather(&mut self) -> Settlement {
         self.moved = false;
         let done = std::mem::take(&mut self.done);
-        let mut settlement = settlement(&self.lanes, &self.owned, self.head, done);
+        let mut settlement = settlement(&mut self.lanes, &self.owned, self.head, done);
         settlement.withdrawn = std::mem::take(&mut self.withdrawn);
         settlement.buried = std::mem::take(&mut self.buried);
         settlement
@@ -56,12 +56,19 @@ impl Deliverer<'_> {
         self.owned.stored(settlement);
         for record in &settlement.attempts {
             if let Some(lane) = self.lanes.get_mut(&record.endpoint_id) {
-                lane.settled(record.seq, record.attempt.unsigned_abs());
+                lane.settled(record);
+                // A project may have been waiting for this.
+                self.lanes.wake(&record.endpoint_id);
             }
         }
         for moved in &settlement.cursors {
             if let Some(lane) = self.lanes.get_mut(&moved.endpoint_id) {
                 lane.cursor_stored(moved);
+            }
+        }
+        for moved in &settlement.held {
+            if let Some(lane) = self.lanes.get_mut(&moved.endpoint_id) {
+                lane.held_stored(moved);
             }
         }
     }
