@@ -20,6 +20,10 @@ alter table endpoints
     alter column credentials set not null,
     drop column secrets;
 
+-- Cursors move in place: room for that on every page. What is parked comes and goes.
+alter table endpoints set (fillfactor = 50);
+alter table parked set (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+
 alter table delivery_progress
     -- Whether the last owner gave it up in good order: nothing of it was under way.
     add column released boolean not null default true;

@@ -1,124 +1,268 @@
-//! Reads for lanes apart from the head: the log for those behind, and due retries.
+//! What is read apart from the head: endpoints, the log for lanes that are behind, due retries.
+//!
+//! Endpoints take turns, one reading of each at a time, over a connection of its own: a backlog of
+//! any length delays nobody's first attempts.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use activity::Seq;
 use jiff::Timestamp;
+use store::Error;
+use store::delivery::{ParkedDelivery, RunningReplay};
 use store::log::LoggedAction;
-use store::{Error, delivery, log};
+use webhook::Endpoint;
 
-use super::lane::{Job, Lane};
-use super::session::{Deliverer, answer};
-
-/// Actions read from the log at once for a lane that is behind.
-const READ_BEHIND_COUNT: i64 = 250;
+use super::lane::Job;
+use super::ledger::Errand;
+use super::reader::{Ask, Told};
+use super::session::Deliverer;
 
 impl Deliverer<'_> {
-    /// Reads the log for the lanes that are behind, each from its own cursor.
-    pub(super) async fn read_behind(&mut self) -> Result<(), Error> {
-        let reading: Vec<Arc<str>> = self.lanes.standings().reading().cloned().collect();
-        for id in reading {
-            if let Some(cursor) = self.lanes.get(&id).and_then(Lane::wants_log) {
-                let actions = answer(log::after(&self.reader, cursor, READ_BEHIND_COUNT)).await?;
-                let (actions, read_to) = self.read(cursor, actions);
-                if let Some(lane) = self.lanes.get_mut(&id) {
-                    lane.feed(cursor, &actions, read_to, self.head, Instant::now());
-                    self.more |= lane.wants_log().is_some();
-                }
-            }
-            self.read_held(&id).await?;
-            self.moved = true;
-            self.lanes.wake(&id);
-        }
-        Ok(())
-    }
-
-    async fn read_held(&mut self, id: &str) -> Result<(), Error> {
-        let wanted = self.lanes.get(id).and_then(Lane::wants_held);
-        let Some((project, after)) = wanted.map(|(project, after)| (project.to_owned(), after))
-        else {
-            return Ok(());
-        };
-        let project_id = (!project.is_empty()).then_some(project.as_str());
-        let actions = log::of_project(&self.reader, project_id, after, READ_BEHIND_COUNT);
-        let (actions, read_to) = self.read(after, answer(actions).await?);
-        if let Some(lane) = self.lanes.get_mut(id) {
-            lane.feed_held(&project, after, &actions, read_to, self.head);
-            self.more |= lane.wants_held().is_some();
-        }
-        Ok(())
-    }
-
-    /// Less than was asked for: that is all there is, the head included.
-    fn read(&self, after: Seq, actions: Vec<LoggedAction>) -> (Vec<Arc<LoggedAction>>, Seq) {
-        let last = actions.last().map_or(after, |action| action.seq);
-        let all = actions.len() < READ_BEHIND_COUNT as usize;
-        let actions = actions.into_iter().map(Arc::new).collect();
-        (actions, if all { last.max(self.head) } else { last })
-    }
-
-    /// Fetches due retries for the lanes that have room.
-    pub(super) async fn read_due(&mut self) -> Result<(), Error> {
-        let roomy: Vec<String> = self
-            .lanes
-            .all()
-            .filter(|lane| lane.room_for_retries() > 0)
-            .map(|lane| lane.endpoint.id.clone())
-            .collect();
-        let now = Timestamp::now();
-        let mut new = Vec::new();
-        for id in roomy {
-            for parked in answer(delivery::due(&self.reader, &id, 64)).await? {
-                let lane = self.lanes.get(&id);
-                if parked.due <= now && lane.is_some_and(|l| !l.is_retrying(parked.seq)) {
-                    new.push((id.clone(), parked));
-                }
-            }
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let seqs: Vec<i64> = new
-            .iter()
-            .flat_map(|(_, parked)| parked.covers.iter().chain([&parked.seq]))
-            .map(|seq| seq.get())
-            .collect();
-        let actions: HashMap<Seq, Arc<LoggedAction>> = answer(log::of(&self.reader, &seqs))
-            .await?
-            .into_iter()
-            .map(|action| (action.seq, Arc::new(action)))
-            .collect();
-        for (id, parked) in new {
-            let attempts = parked.attempts;
-            let delivery = (id.clone(), parked.seq);
-            let Some(lane) = self.lanes.get_mut(&id) else {
+    /// Asks for as much as may be under way at a time.
+    pub(super) fn read_backlog(&mut self) -> Result<(), Error> {
+        while self.backlog.has_room() {
+            if std::mem::take(&mut self.look_at_roster) {
+                let known = Box::new(self.known());
+                self.backlog.ask(Ask::Roster(known))?;
                 continue;
-            };
-            match actions.get(&parked.seq) {
-                None => {
-                    lane.head_is_through(parked.seq);
-                    self.buried.push(delivery);
-                }
-                Some(action) if !lane.accepts(action) => {
-                    lane.head_is_through(parked.seq);
-                    self.withdrawn.push(delivery);
-                }
-                Some(action) if lane.room_for_retries() > 0 => lane.push_retry(Job {
-                    rest: parked
-                        .covers
-                        .iter()
-                        .filter(|seq| **seq != parked.seq)
-                        .filter_map(|seq| actions.get(seq).cloned())
-                        .collect(),
-                    replay: parked.replay_id.map(Into::into),
-                    ..Job::retry(action.clone(), attempts)
-                }),
-                Some(_) => {}
             }
-            self.lanes.wake(&id);
+            if std::mem::take(&mut self.look_at_partitions) {
+                let days = self.context.settings.webhooks.attempt_days;
+                self.backlog.ask(Ask::Cover { days })?;
+                continue;
+            }
+            if std::mem::take(&mut self.look_at_replays) {
+                let (shards, known) = (self.owned.numbers(), self.replays.ids());
+                self.backlog.ask(Ask::Replays { shards, known })?;
+                continue;
+            }
+            let Some(id) = self.ledger.turn() else {
+                return Ok(());
+            };
+            if let Some((errand, ask)) = self.errand(&id) {
+                self.ledger.begin(&id, errand);
+                self.backlog.ask(ask)?;
+            }
         }
         Ok(())
+    }
+
+    /// What is to be read for an endpoint now.
+    fn errand(&self, id: &str) -> Option<(Errand, Ask)> {
+        let lane = self.lanes.get(id)?;
+        let account = self.ledger.get(id)?;
+        // The dispatcher will have come as far soon.
+        let behind = lane.wants_log().filter(|after| *after <= self.head.seq);
+        let held = lane.wants_held();
+        let replay = self.replays.get(id);
+        let window = replay.and_then(|replay| Some((replay, replay.wants()?)));
+        let due = account.is_due(Timestamp::now()) && lane.room_for_retries() > 0;
+        let errand = account.next(&[
+            (Errand::Behind, behind.is_some()),
+            (Errand::Due, due),
+            (Errand::Held, held.is_some()),
+            (Errand::Replay, window.is_some()),
+        ])?;
+        let (endpoint_id, endpoint, head) = (id.to_owned(), lane.endpoint.clone(), self.head.seq);
+        let ask = match errand {
+            Errand::Behind => Ask::Behind {
+                endpoint,
+                after: behind?,
+                head,
+            },
+            Errand::Due => Ask::Due { endpoint_id },
+            Errand::Held => Ask::Held {
+                endpoint_id,
+                project: held?.0.to_owned(),
+                after: held?.1,
+                head,
+            },
+            Errand::Replay => {
+                let (replay, (after, until)) = window?;
+                Ask::Replay {
+                    endpoint,
+                    replay: Box::new(replay.running.clone()),
+                    after,
+                    until,
+                }
+            }
+        };
+        Some((errand, ask))
+    }
+
+    pub(super) fn take_backlog(&mut self, told: Told) {
+        match told {
+            Told::Roster(Some(roster)) => self.take_roster(*roster),
+            Told::Behind {
+                endpoint,
+                after,
+                actions,
+                to,
+            } => self.take_behind(&endpoint, after, &actions, to),
+            Told::Due {
+                endpoint_id,
+                now,
+                parked,
+                more,
+            } => {
+                let Some(settled) = self.ledger.end(&endpoint_id, Errand::Due) else {
+                    return;
+                };
+                let known = |(delivery, _): &(ParkedDelivery, _)| !settled.contains(&delivery.seq);
+                let parked = parked.into_iter().filter(known).collect();
+                self.take_due(&endpoint_id, now, parked, more);
+            }
+            Told::Held {
+                endpoint_id,
+                project,
+                after,
+                actions,
+                to,
+            } => self.take_held(&endpoint_id, &project, after, &actions, to),
+            Told::Replays(running) => self.take_replays(running),
+            Told::Replay {
+                endpoint_id,
+                replay_id,
+                after,
+                actions,
+                to,
+            } => {
+                self.ledger.end(&endpoint_id, Errand::Replay);
+                if let Some(replay) = self.replays.get_mut(&endpoint_id)
+                    && replay.running.id == replay_id
+                {
+                    replay.feed(after, actions, to);
+                    self.moved = true;
+                }
+                self.ledger.want(&endpoint_id);
+                self.send_replays();
+            }
+            Told::Covered(day) => self.covered = day,
+            Told::Roster(None) | Told::Head { .. } => {}
+        }
+    }
+
+    fn take_behind(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        after: Seq,
+        actions: &[Arc<LoggedAction>],
+        to: Seq,
+    ) {
+        let id = &endpoint.id;
+        if self.ledger.end(id, Errand::Behind).is_none() {
+            return;
+        }
+        self.ledger.want(id);
+        let Some(lane) = self.lanes.get_mut(id) else {
+            return;
+        };
+        // What it asks for has changed: it is read once more.
+        if !Arc::ptr_eq(&lane.endpoint, endpoint) {
+            return;
+        }
+        let now = Instant::now();
+        lane.feed(after, actions, to, self.head.seq, now);
+        // The head has moved on since it was asked. What it passed is at hand.
+        if let Some(after) = lane.wants_log()
+            && let Some(newer) = self.head.since(after)
+        {
+            lane.feed(after, &newer, self.head.seq, self.head.seq, now);
+        }
+        self.lanes.wake(id);
+        self.moved = true;
+    }
+
+    fn take_held(
+        &mut self,
+        id: &str,
+        project: &str,
+        after: Seq,
+        actions: &[Arc<LoggedAction>],
+        to: Seq,
+    ) {
+        self.ledger.end(id, Errand::Held);
+        self.ledger.want(id);
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.feed_held(project, after, actions, to, self.head.seq);
+            self.lanes.wake(id);
+            self.moved = true;
+        }
+    }
+
+    fn take_replays(&mut self, replays: Vec<(RunningReplay, Vec<Seq>)>) {
+        let running: HashSet<String> = replays.iter().map(|(r, _)| r.id.clone()).collect();
+        let lanes = &self.lanes;
+        let generation = |id: &str| lanes.get(id).map(|lane| lane.generation);
+        self.replays.retain(&running, generation);
+        for (replay, attempted) in replays {
+            let id = replay.endpoint_id.clone();
+            if let Some(generation) = generation(&id) {
+                self.replays.begin(replay, attempted, generation);
+                self.ledger.want(&id);
+            }
+        }
+    }
+
+    /// Gives the lanes what their replays may send by now.
+    pub(super) fn send_replays(&mut self) {
+        let now = Instant::now();
+        let ids: Vec<String> = self.replays.endpoints().cloned().collect();
+        for id in ids {
+            if let (Some(replay), Some(lane)) = (self.replays.get_mut(&id), self.lanes.get_mut(&id))
+            {
+                replay.send(lane, now);
+                self.lanes.wake(&id);
+                self.ledger.want(&id);
+            }
+        }
+    }
+
+    fn take_due(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        parked: Vec<(ParkedDelivery, Vec<Arc<LoggedAction>>)>,
+        more: bool,
+    ) {
+        let last = parked.last().map(|(delivery, _)| delivery.due);
+        let mut unclaimed = None;
+        for (delivery, actions) in parked {
+            let Some(lane) = self.lanes.get_mut(id) else {
+                return;
+            };
+            if lane.is_retrying(delivery.seq) {
+                continue;
+            }
+            if delivery.due > now || lane.room_for_retries() == 0 {
+                unclaimed = unclaimed.or(Some(delivery.due));
+                continue;
+            }
+            self.moved = true;
+            let mut actions = actions.into_iter();
+            match actions.next() {
+                None => {
+                    lane.head_is_through(delivery.seq);
+                    self.buried.push((id.to_owned(), delivery.seq));
+                }
+                Some(action) if !lane.accepts(&action) => {
+                    lane.head_is_through(delivery.seq);
+                    self.withdrawn.push((id.to_owned(), delivery.seq));
+                }
+                Some(action) => lane.push_retry(Job {
+                    rest: actions.collect(),
+                    replay: delivery.replay_id.map(Into::into),
+                    ..Job::retry(action, delivery.attempts)
+                }),
+            }
+        }
+        // What comes after the last that was read is due no sooner.
+        if let Some(due) = unclaimed.or(last.filter(|_| more)) {
+            self.ledger.note_due(id, due);
+        }
+        self.ledger.want(id);
+        self.lanes.wake(id);
     }
 }

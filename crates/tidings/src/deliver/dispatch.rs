@@ -39,10 +39,6 @@ impl Lanes {
         self.lanes.get_mut(&*id.clone())
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.values()
-    }
-
     pub fn insert(&mut self, lane: Lane) {
         let id: Arc<str> = lane.endpoint.id.as_str().into();
         self.routing.insert(&id, &lane.endpoint.filter);
@@ -58,11 +54,6 @@ impl Lanes {
             lane.update(endpoint, terms, now);
         }
         self.wake(&id);
-    }
-
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        let gone: Vec<Arc<str>> = self.lanes.keys().filter(|id| !keep(id)).cloned().collect();
-        gone.iter().for_each(|id| self.remove(id));
     }
 
     pub fn remove(&mut self, id: &str) {

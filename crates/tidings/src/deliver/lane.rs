@@ -84,6 +84,8 @@ pub struct Lane {
     busy: HashMap<String, usize>,
     /// The class that had the last turn.
     last: Class,
+    /// Nothing is sent for now.
+    paused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +158,15 @@ impl Lane {
             under_way: UnderWay::default(),
             busy: HashMap::new(),
             last: Class::Replay,
+            paused: false,
+        }
+    }
+
+    /// Sends nothing more, or goes on. What comes meanwhile waits in the log.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        if paused {
+            self.fall_behind();
         }
     }
 
@@ -204,12 +215,16 @@ impl Lane {
                 return self.fall_behind();
             }
             self.push(action.clone(), now);
+            if self.paused {
+                self.fall_behind();
+            }
         }
     }
 
     /// The cursor to read the log from, where the lane reads for itself and can go on.
     pub fn wants_log(&self) -> Option<Seq> {
         match self.reading {
+            Reading::Own { .. } if self.paused => None,
             Reading::Own { read_to } if self.queue.len() < QUEUE_LOW && self.heads.is_empty() => {
                 Some(read_to)
             }
@@ -248,7 +263,7 @@ impl Lane {
 
     /// A project to read the log for, and the seq to read it after: it was held, and can go on.
     pub fn wants_held(&self) -> Option<(&str, Seq)> {
-        self.holds.wants()
+        self.holds.wants().filter(|_| !self.paused)
     }
 
     /// Takes what was read of a project after `after`, as [`Lane::wants_held`] said, and up to

@@ -8,7 +8,12 @@ mod attempt;
 mod backlog;
 mod declare;
 mod dispatch;
+mod head;
 mod lane;
+mod leash;
+mod ledger;
+mod reader;
+mod replays;
 mod roster;
 mod routing;
 mod session;
@@ -23,6 +28,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::Health;
 use connect::Target;
+use store::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use webhook::{Schedule, Sender, SenderSettings};
@@ -33,6 +39,10 @@ use crate::Failure;
 use crate::backoff::Backoff;
 use crate::failure::chain;
 use crate::settings::Settings;
+
+/// What is written, or read for the head, must be answered within this; else others may own the shards
+/// by now.
+const ANSWER_MAX: Duration = leash::LENGTH;
 
 /// What every session of delivery needs.
 pub struct Context {
@@ -75,4 +85,12 @@ pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// The answer of the database, in time.
+async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER_MAX, query).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+    }
 }

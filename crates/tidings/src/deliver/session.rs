@@ -1,6 +1,12 @@
 //! One life of the deliver loop, from taking shards to giving them up.
+//!
+//! The loop waits for no answer of the database: the [`Settler`] writes, two [`Reader`]s read, and what
+//! they come to arrives beside the outcomes of the attempts.
 
-use std::future::Future;
+mod hold;
+mod outcomes;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +15,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use store::actions_table::ActionsTable;
 use store::delivery::Settlement;
-use store::{Error, Purpose, Session, delivery, log, partitions};
+use store::{Error, Purpose, Session, partitions};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,25 +24,31 @@ use webhook::{Schedule, Sender};
 use super::Context;
 use super::attempt::{Attempter, Done};
 use super::dispatch::Lanes;
-use super::lane::BreakerChange;
+use super::head::Head;
+use super::leash::{self, Leash};
+use super::ledger::Ledger;
+use super::reader::{Ask, Reader, Told};
+use super::replays::Replays;
+use super::roster::Resting;
+use super::settle::Outcome;
+use super::settler::Settler;
 use super::shards::Owned;
 use crate::backoff::Backoff;
 
-/// The connection that holds the shards must answer within this; else others may own them by now.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long an outcome may wait for others before it is committed with them.
 const SETTLE_PERIOD: Duration = Duration::from_millis(25);
 /// Outcomes that are committed at once, without waiting for more.
 const SETTLE_COUNT: usize = 512;
+/// Outcomes that wait while a settlement is under way; then nothing is sent.
+const UNSETTLED_MAX: usize = 4 * SETTLE_COUNT;
 /// How often the log is looked at where nobody tells of a new action.
 const POLL_PERIOD: Duration = Duration::from_millis(250);
-/// How often endpoints, due retries and free shards are looked at.
+/// How often endpoints, due retries and positions are looked at.
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
-/// Actions read from the log at once.
-const READ_COUNT: i64 = 500;
-/// How long a stop waits for requests under way.
+/// How long a stop waits for requests under way, and for what they come to to be stored.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// What an action may wait past the timeout before its lane goes behind.
+/// What an action may wait past the timeout before its lane goes behind; and what a request may take
+/// past it before it is over for sure.
 const WAIT_SLACK: Duration = Duration::from_secs(5);
 
 /// Delivers until `stop` (then the answer is `Ok`) or until the database does not answer.
@@ -47,32 +59,48 @@ pub async fn live(
     stop: &CancellationToken,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
-    let mut deliverer = Deliverer::begin(context, sender, schedule).await?;
-    deliverer.run(stop, backoff).await
+    let mut deliverer = Deliverer::begin(context, sender, schedule, backoff).await?;
+    deliverer.run(stop).await
 }
 
 pub(super) struct Deliverer<'a> {
     pub(super) context: &'a Context,
-    pub(super) attempter: Attempter,
-    /// Holds the locks of the shards and settles.
-    pub(super) session: Session,
-    /// Reads the log.
-    pub(super) reader: Session,
+    attempter: Attempter,
+    settler: Settler,
+    leash: Leash,
+    reader: Reader,
+    pub(super) backlog: Reader,
     pub(super) owned: Owned,
+    /// Whether shards are being taken.
+    taking: bool,
     pub(super) lanes: Lanes,
+    pub(super) resting: HashMap<String, Resting>,
+    pub(super) ledger: Ledger,
     /// Of the endpoints as they were last read.
     pub(super) revision: (i64, i64),
-    /// The last action that was offered to the lanes at the head.
-    pub(super) head: Seq,
-    pub(super) attempts: JoinSet<Done>,
+    pub(super) look_at_roster: bool,
+    pub(super) look_at_partitions: bool,
+    pub(super) look_at_replays: bool,
+    pub(super) replays: Replays,
+    pub(super) head: Head,
+    /// Whether the log is being read at the head, and whether it is to be read once more.
+    reading: bool,
+    more: bool,
+    /// Each with the shard of its endpoint; `None` where the leash was off.
+    attempts: JoinSet<(i16, Option<Done>)>,
     /// Over, and not committed yet.
-    pub(super) done: Vec<Done>,
+    outcomes: Vec<Outcome>,
     /// Whether a lane has moved since the last settlement.
     pub(super) moved: bool,
-    /// Whether the log is known to hold more for a lane.
-    pub(super) more: bool,
+    /// Whether a settlement is under way.
+    settling: bool,
+    /// The shards of the attempts in it.
+    committing: Vec<i16>,
+    /// Whether this life ends: no shard is taken any more.
+    stopping: bool,
     /// A settlement that the database refused for now, and when it is tried again.
-    pub(super) refused: Option<(Instant, Settlement)>,
+    refused: Option<(Instant, Box<Settlement>)>,
+    backoff: &'a mut Backoff,
     /// For the next settlement.
     pub(super) withdrawn: Vec<(String, Seq)>,
     pub(super) buried: Vec<(String, Seq)>,
@@ -87,56 +115,78 @@ impl<'a> Deliverer<'a> {
         context: &'a Context,
         sender: &Sender,
         schedule: &Schedule,
+        backoff: &'a mut Backoff,
     ) -> Result<Self, Error> {
         let schema = &context.settings.database.schema;
         let session = Session::open(&context.target, schema, Purpose::Write).await?;
-        let reader = Session::open(&context.target, schema, Purpose::Write).await?;
         let days = context.settings.webhooks.attempt_days;
         let covered = partitions::cover_attempts(&session, Timestamp::now(), days).await?;
-        let table = ActionsTable::describe(&reader, &context.settings.capture.actions_table).await;
-        let mut deliverer = Self {
+        let table = ActionsTable::describe(&session, &context.settings.capture.actions_table).await;
+        drop(session);
+        let reader = Reader::begin(&context.target, schema).await?;
+        let backlog = Reader::begin(&context.target, schema).await?;
+        let (settler, leash) = Settler::begin(&context.target, schema).await?;
+        Ok(Self {
             context,
             attempter: Attempter {
                 sender: sender.clone(),
                 schedule: Arc::new(schedule.clone()),
                 has_cost_usd: table.is_ok_and(|table| table.has_cost_usd()),
             },
-            session,
+            settler,
+            leash,
             reader,
+            backlog,
             owned: Owned::default(),
+            taking: false,
             lanes: Lanes::default(),
+            resting: HashMap::new(),
+            ledger: Ledger::default(),
             revision: (-1, -1),
-            head: Seq::ZERO,
-            attempts: JoinSet::new(),
-            done: Vec::new(),
-            moved: true,
+            look_at_roster: false,
+            look_at_partitions: false,
+            look_at_replays: false,
+            replays: Replays::default(),
+            head: Head::default(),
+            reading: false,
             more: false,
+            attempts: JoinSet::new(),
+            outcomes: Vec::new(),
+            moved: false,
+            settling: false,
+            committing: Vec::new(),
+            stopping: false,
             refused: None,
+            backoff,
             withdrawn: Vec::new(),
             buried: Vec::new(),
             generations: 0,
             covered,
-        };
-        deliverer.take_shards().await?;
-        Ok(deliverer)
+        })
     }
 
-    async fn run(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let (mut poll, mut upkeep) = (ticks(POLL_PERIOD), ticks(UPKEEP_PERIOD));
         let mut settle = ticks(SETTLE_PERIOD);
+        let leash = self.leash.clone();
         loop {
             self.start_attempts();
-            let full = self.done.len() >= SETTLE_COUNT && self.refused.is_none();
+            self.read_head()?;
+            self.read_backlog()?;
+            let full = self.outcomes.len() >= SETTLE_COUNT && self.may_settle();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
-                _ = upkeep.tick() => self.keep_up().await?,
-                _ = settle.tick(), if self.moved && !full => self.settle(backoff).await?,
-                () = std::future::ready(()), if full => self.settle(backoff).await?,
-                Some(done) = self.attempts.join_next() => self.take(done)?,
-                () = self.context.appended.notified() => self.dispatch().await?,
-                () = std::future::ready(()), if self.more => self.dispatch().await?,
-                _ = poll.tick() => self.dispatch().await?,
+                () = leash.snapped() => return Err(Error::TimedOut(leash::LENGTH.as_secs())),
+                report = self.settler.report() => self.hear(report?)?,
+                _ = upkeep.tick() => self.keep_up()?,
+                _ = settle.tick(), if !full => self.tick()?,
+                () = std::future::ready(()), if full => self.settle()?,
+                Some(over) = self.attempts.join_next() => self.take(over)?,
+                told = self.reader.told() => self.dispatch(told?),
+                told = self.backlog.told() => self.take_backlog(told?),
+                () = self.context.appended.notified() => self.more = true,
+                _ = poll.tick() => self.more = true,
                 () = at(self.lanes.next_alarm()) => self.lanes.ring(Instant::now()),
             }
         }
@@ -146,99 +196,133 @@ impl<'a> Deliverer<'a> {
     /// stored: each would be made again.
     fn start_attempts(&mut self) {
         let places = self.context.settings.webhooks.in_flight;
-        while self.refused.is_none() && self.attempts.len() < places {
+        let now = Instant::now();
+        while self.refused.is_none()
+            && self.attempts.len() < places
+            && self.outcomes.len() < UNSETTLED_MAX
+            && self.leash.holds(now)
+        {
             let crowded = self.attempts.len() >= places - places / 4;
-            let Some(turn) = self.lanes.next(crowded, Instant::now()) else {
+            let Some(turn) = self.lanes.next(crowded, now) else {
                 break;
             };
-            self.attempts.spawn(self.attempter.clone().attempt(turn));
+            let Some(account) = self.ledger.get(&turn.endpoint.id) else {
+                continue;
+            };
+            let shard = account.shard;
+            self.owned.begun(shard);
+            let attempt = self
+                .leash
+                .clone()
+                .bind(self.attempter.clone().attempt(turn));
+            self.attempts.spawn(async move { (shard, attempt.await) });
         }
     }
 
-    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Error> {
-        // Begun anew, the session makes the attempt again: its delivery is not settled.
-        let done = done.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
-        let id = &done.record.endpoint_id;
-        if let Some(lane) = self
-            .lanes
-            .get_mut(id)
-            .filter(|l| l.generation == done.generation)
-        {
-            let (now, random) = (Instant::now(), rand::random());
-            let job = done.job.clone();
-            let change = lane.finished(job, done.record.result, done.verdict, now, random);
-            tell(&lane.endpoint.name, change);
-            self.more |= lane.wants_log().is_some() || lane.wants_held().is_some();
+    /// Asks for what is new in the log, or where no lane is at the head, for where it ends.
+    fn read_head(&mut self) -> Result<(), Error> {
+        if self.more && !self.reading {
+            (self.more, self.reading) = (false, true);
+            let at_head = self.lanes.standings().any_at_head();
+            self.reader
+                .ask(Ask::Head(at_head.then_some(self.head.seq)))?;
         }
-        self.lanes.wake(id);
-        self.done.push(done);
-        self.moved = true;
         Ok(())
     }
 
-    /// Offers what is new in the log to the lanes at the head, then reads for those behind.
-    async fn dispatch(&mut self) -> Result<(), Error> {
-        self.more = false;
-        if !self.lanes.standings().any_at_head() {
-            self.head = answer(log::head(&self.reader)).await?;
-        } else {
-            let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
-            self.more = actions.len() == READ_COUNT as usize;
-            self.moved |= !actions.is_empty();
-            let now = Instant::now();
-            for action in actions {
-                self.head = action.seq;
-                self.lanes.offer(&Arc::new(action), now);
+    /// Offers what is new in the log to the lanes at the head.
+    fn dispatch(&mut self, told: Told) {
+        let Told::Head {
+            after,
+            actions,
+            to,
+            more,
+        } = told
+        else {
+            return;
+        };
+        self.reading = false;
+        self.more |= more;
+        match after {
+            // No lane was at the head. One that has come there meanwhile is read for from there.
+            None if !self.lanes.standings().any_at_head() && to > self.head.seq => {
+                self.head.begin(to);
+                return self.want_behind();
             }
-            self.start_attempts();
+            None => return,
+            // It has begun elsewhere since.
+            Some(after) if after != self.head.seq => {
+                self.more = true;
+                return;
+            }
+            Some(_) if actions.is_empty() => return,
+            Some(_) => {}
         }
-        self.read_behind().await
-    }
-
-    async fn keep_up(&mut self) -> Result<(), Error> {
-        self.take_shards().await?;
-        self.read_endpoints().await?;
-        let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
         let now = Instant::now();
-        self.lanes.check_age(now, patience);
-        self.read_due().await?;
-        if Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered {
-            let days = self.context.settings.webhooks.attempt_days;
-            self.covered = partitions::cover_attempts(&self.reader, Timestamp::now(), days).await?;
+        for action in actions {
+            self.lanes.offer(&action, now);
+            self.head.pass(action);
         }
-        Ok(())
+        self.moved = true;
+        self.want_behind();
     }
 
-    /// Waits a little for requests under way, and commits what they came to.
+    /// Gives a turn to every lane that reads for itself: some may have just fallen behind.
+    fn want_behind(&mut self) {
+        for id in self.lanes.standings().reading() {
+            self.ledger.want(id);
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        self.send_replays();
+        if self.moved { self.settle() } else { Ok(()) }
+    }
+
+    fn keep_up(&mut self) -> Result<(), Error> {
+        let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
+        let (now, time) = (Instant::now(), Timestamp::now());
+        if self.owned.become_quiet(now) {
+            self.revision = (-1, -1);
+        }
+        (self.look_at_roster, self.look_at_replays) = (self.owned.len() > 0, self.owned.len() > 0);
+        self.look_at_partitions = time.to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered;
+        self.lanes.check_age(now, patience);
+        self.want_behind();
+        self.ledger.wake(time);
+        // Positions of shards that settle nothing of their own are stored late.
+        self.moved = true;
+        self.depart(now)
+    }
+
+    /// Waits a little for requests under way, commits what they came to, and gives the shards up.
     async fn drain(&mut self) -> Result<(), Error> {
         let deadline = tokio::time::sleep(DRAIN_MAX);
         tokio::pin!(deadline);
-        loop {
+        let mut settle = ticks(SETTLE_PERIOD);
+        self.stopping = true;
+        self.leave(self.owned.len());
+        self.moved = true;
+        while !self.attempts.is_empty()
+            || self.moved
+            || self.settling
+            || self.taking
+            || self.refused.is_some()
+        {
             tokio::select! {
                 biased;
                 () = &mut deadline => break,
-                done = self.attempts.join_next() => match done {
-                    Some(done) => self.take(done)?,
-                    None => break,
-                },
+                report = self.settler.report() => self.hear(report?)?,
+                Some(over) = self.attempts.join_next() => self.take(over)?,
+                _ = settle.tick() => self.settle()?,
             }
         }
-        let settlement = self.gather();
-        if let Some((_, refused)) = self.refused.take() {
-            answer(delivery::settle(&mut self.session, &refused)).await?;
+        self.depart(Instant::now())?;
+        while self.owned.is_departing() {
+            let report = self.settler.report().await?;
+            self.hear(report)?;
         }
-        if settlement.is_empty() {
-            return Ok(());
-        }
-        answer(delivery::settle(&mut self.session, &settlement)).await
-    }
-}
-
-/// The answer of the database, in time.
-pub(super) async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(ANSWER_MAX, query).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+        Ok(())
     }
 }
 
@@ -247,20 +331,6 @@ async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn tell(endpoint: &str, change: Option<BreakerChange>) {
-    match change {
-        Some(BreakerChange::Opened { cooldown }) => tracing::warn!(
-            endpoint.name = endpoint,
-            retry.pause_ms = cooldown.as_millis() as u64,
-            "an endpoint only fails: it is left alone for a while"
-        ),
-        Some(BreakerChange::Closed) => {
-            tracing::info!(endpoint.name = endpoint, "an endpoint is well again");
-        }
-        None => {}
     }
 }
 

@@ -2,81 +2,151 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use activity::Seq;
-use store::delivery::{AttemptRecord, AttemptResult, Settlement, Shard};
+use store::delivery::{AttemptRecord, AttemptResult, CursorMove, Settlement, Shard};
 
 use super::attempt::Done;
 use super::dispatch::Lanes;
+use super::replays::Replays;
+use super::roster::Resting;
 use super::shards::Owned;
 
-/// What the attempts that are over, and the lanes as they stand, come to. Progress passes an action
-/// only together with its attempt.
-pub fn settlement(lanes: &mut Lanes, owned: &Owned, head: Seq, done: Vec<Done>) -> Settlement {
-    let mut settlement = Settlement::default();
-    let mut delivered: HashMap<i16, i64> = HashMap::new();
-    // These are over once this settlement commits, so progress may pass them in it.
-    let mut over = Over::default();
-    for done in &done {
-        let record = &done.record;
-        over.add(record);
-        if let Some(lane) = lanes.get(&record.endpoint_id) {
-            let count = delivered.entry(lane.shard).or_default();
+/// An attempt that is over, and the shard of its endpoint.
+pub struct Outcome {
+    pub shard: i16,
+    pub done: Done,
+}
+
+/// Where everything stands that moves cursors and shards.
+pub struct Books<'a> {
+    pub lanes: &'a mut Lanes,
+    pub replays: &'a mut Replays,
+    pub resting: &'a HashMap<String, Resting>,
+    pub owned: &'a Owned,
+    /// The last action that was offered to the lanes at the head.
+    pub head: Seq,
+    pub now: Instant,
+}
+
+impl Books<'_> {
+    /// What the attempts that are over, and the lanes as they stand, come to. Progress passes an action
+    /// only together with its attempt. Only shards that this is of, or whose position has become old, are
+    /// written.
+    pub fn settlement(mut self, outcomes: Vec<Outcome>) -> Settlement {
+        let mut settlement = Settlement::default();
+        let mut delivered: HashMap<i16, i64> = HashMap::new();
+        // These are over once this settlement commits, so progress may pass them in it.
+        let mut over = Over::default();
+        for Outcome { shard, done } in outcomes {
+            let record = done.record;
+            over.add(&record);
+            let count = delivered.entry(shard).or_default();
             *count += i64::from(record.result == AttemptResult::Delivered);
+            if done.disable {
+                let reason = "the endpoint answered 410 Gone".to_owned();
+                let gone = (record.endpoint_id.clone(), reason);
+                settlement.disabled.push(gone);
+            }
+            settlement.attempts.push(record);
         }
-    }
-    let standings = lanes.standings();
-    let mut lowest: HashMap<i16, Seq> = standings.shards().map(|shard| (shard, head)).collect();
-    let holding: Vec<Arc<str>> = standings.holding().cloned().collect();
-    let changed = standings.take_changed();
-    for lane in holding.iter().filter_map(|id| lanes.get(id)) {
-        let to = lane.settled_to(head, over.of(&lane.endpoint.id));
-        lowest
-            .entry(lane.shard)
-            .and_modify(|lowest| *lowest = to.min(*lowest));
-    }
-    let mut shard_seqs: HashMap<i16, Seq> = HashMap::new();
-    for shard in owned.all() {
-        let seq = lowest
-            .get(&shard.number)
-            .copied()
-            .unwrap_or(shard.seq)
-            .max(shard.seq);
-        shard_seqs.insert(shard.number, seq);
-        let touched = delivered.get(&shard.number).copied();
-        if seq > shard.seq || touched.is_some() {
-            settlement
-                .shards
-                .push((Shard { seq, ..*shard }, touched.unwrap_or_default()));
+        let settled = self.settled(&over);
+        self.move_lanes(&settled, &over, &mut settlement, &mut delivered);
+        self.move_resting(&mut settlement, &mut delivered);
+        for (endpoint_id, moved) in self.replays.moves(&settlement.attempts) {
+            if let Some(lane) = self.lanes.get(&endpoint_id) {
+                delivered.entry(lane.shard).or_default();
+                settlement.replays.push(moved);
+            }
         }
-    }
-    for id in changed {
-        let Some(lane) = lanes.get(&id) else {
-            continue;
-        };
-        let shard_seq = shard_seqs.get(&lane.shard).copied().unwrap_or_default();
-        let over = over.of(&id);
+        for (number, seq) in settled {
+            let Some(own) = self.owned.get(number) else {
+                continue;
+            };
+            let stale = Owned::is_stale(own, seq, self.now);
+            let newly = match delivered.remove(&number) {
+                Some(newly) => newly,
+                None if stale => 0,
+                None => continue,
+            };
+            let shard = Shard { seq, ..own.shard };
+            settlement.shards.push((shard, newly));
+        }
+        // Of shards that are being given up: their positions stay.
+        for (number, newly) in delivered {
+            let shard = self.owned.of_outcome(number);
+            settlement.shards.extend(shard.map(|shard| (shard, newly)));
+        }
         settlement
-            .cursors
-            .extend(lane.cursor_move(head, shard_seq, over));
-        settlement.held.extend(lane.held_moves(over));
-        if lane.is_astray() {
-            lanes.standings().keep_changed(id);
+    }
+
+    /// How far each owned shard is settled for the endpoints that are not behind.
+    fn settled(&mut self, over: &Over) -> HashMap<i16, Seq> {
+        let standings = self.lanes.standings();
+        let head = self.head;
+        let mut lowest: HashMap<i16, Seq> = standings.shards().map(|shard| (shard, head)).collect();
+        let holding: Vec<Arc<str>> = standings.holding().cloned().collect();
+        let mut keep = |shard: i16, to: Seq| {
+            let lowest = lowest.entry(shard).or_insert(to);
+            *lowest = to.min(*lowest);
+        };
+        for lane in holding.iter().filter_map(|id| self.lanes.get(id)) {
+            keep(
+                lane.shard,
+                lane.settled_to(head, over.of(&lane.endpoint.id)),
+            );
+        }
+        // Until it is stored as behind, its shard must not pass it.
+        for resting in self.resting.values().filter(|resting| !resting.stored) {
+            keep(resting.shard, resting.cursor);
+        }
+        self.owned
+            .all()
+            .map(|own| {
+                let Shard { number, seq, .. } = own.shard;
+                let moves = lowest.get(&number).filter(|_| own.known);
+                (number, moves.copied().unwrap_or(seq).max(seq))
+            })
+            .collect()
+    }
+
+    fn move_lanes(
+        &mut self,
+        settled: &HashMap<i16, Seq>,
+        over: &Over,
+        settlement: &mut Settlement,
+        shards: &mut HashMap<i16, i64>,
+    ) {
+        for id in self.lanes.standings().take_changed() {
+            let Some(lane) = self.lanes.get(&id) else {
+                continue;
+            };
+            let shard_seq = settled.get(&lane.shard).copied().unwrap_or_default();
+            let over = over.of(&id);
+            let cursor = lane.cursor_move(self.head, shard_seq, over);
+            let held = lane.held_moves(over);
+            if cursor.is_some() || !held.is_empty() {
+                shards.entry(lane.shard).or_default();
+            }
+            settlement.cursors.extend(cursor);
+            settlement.held.extend(held);
+            if lane.is_astray() {
+                self.lanes.standings().keep_changed(id);
+            }
         }
     }
-    for Done {
-        record, disable, ..
-    } in done
-    {
-        if disable {
-            let reason = "the endpoint answered 410 Gone".to_owned();
-            settlement
-                .disabled
-                .push((record.endpoint_id.clone(), reason));
+
+    fn move_resting(&self, settlement: &mut Settlement, shards: &mut HashMap<i16, i64>) {
+        for (id, resting) in self.resting.iter().filter(|(_, resting)| !resting.stored) {
+            shards.entry(resting.shard).or_default();
+            settlement.cursors.push(CursorMove {
+                endpoint_id: id.clone(),
+                cursor: resting.cursor,
+                behind: true,
+            });
         }
-        settlement.attempts.push(record);
     }
-    settlement
 }
 
 /// First attempts that this settlement commits, by endpoint.

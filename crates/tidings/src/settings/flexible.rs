@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -45,11 +45,29 @@ pub(super) fn durations<'de, D: Deserializer<'de>>(
         .collect()
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
-    let parsed: SignedDuration = text.parse().ok()?;
-    Duration::try_from(parsed)
-        .ok()
-        .filter(|duration| !duration.is_zero())
+/// A duration that "0s" and "never" turn off.
+pub(super) fn duration_or_never<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = Name::deserialize(deserializer)?.0;
+    let duration = match text.as_str() {
+        "never" => Some(Duration::ZERO),
+        text => parse_span(text),
+    };
+    let refuse = || D::Error::custom("must be a duration such as \"5d\" or \"12h\", or \"never\"");
+    let duration = duration.ok_or_else(refuse)?;
+    Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+/// A duration above zero, as "10s", "1h 30m" or "5d"; a day has 24 hours.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    parse_span(text).filter(|duration| !duration.is_zero())
+}
+
+fn parse_span(text: &str) -> Option<Duration> {
+    let span: Span = text.parse().ok()?;
+    let days_are_24_hours = SpanRelativeTo::days_are_24_hours();
+    Duration::try_from(span.to_duration(days_are_24_hours).ok()?).ok()
 }
 
 struct Name(String);
@@ -110,5 +128,30 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
         T::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(|item| vec![item])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_do() {
+        for (text, seconds) in [
+            ("10s", 10),
+            ("1h 30m", 5400),
+            ("5d", 432_000),
+            ("1w", 604_800),
+            ("1d 12h", 129_600),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "5", "0s", "-5s", "1 month", "soon"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
     }
 }

@@ -19,6 +19,17 @@ pub struct Webhooks {
     pub endpoint_in_flight: usize,
     pub in_flight: usize,
     pub attempt_days: i32,
+    /// An endpoint that has failed for so long is disabled; `None`: never.
+    #[serde(deserialize_with = "flexible::duration_or_never")]
+    pub disable_after: Option<Duration>,
+    /// Faults one after another that open an endpoint's breaker.
+    pub breaker_failures: u32,
+    /// For how long it is open the first time.
+    #[serde(deserialize_with = "flexible::duration")]
+    pub breaker_cooldown: Duration,
+    /// Each time doubles that, up to this.
+    #[serde(deserialize_with = "flexible::duration")]
+    pub breaker_cooldown_max: Duration,
 }
 
 impl Webhooks {
@@ -34,6 +45,12 @@ impl Webhooks {
         }
         if !(1..=3650).contains(&self.attempt_days) {
             bail!("webhooks.attempt_days must be between 1 and 3650");
+        }
+        if self.breaker_failures == 0 {
+            bail!("webhooks.breaker_failures must be at least 1");
+        }
+        if self.breaker_cooldown_max < self.breaker_cooldown {
+            bail!("webhooks.breaker_cooldown_max must be at least webhooks.breaker_cooldown");
         }
         Ok(())
     }

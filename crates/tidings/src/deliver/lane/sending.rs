@@ -79,10 +79,13 @@ impl Lane {
         REPLAYS_MAX.saturating_sub(self.replaying.len())
     }
 
-    pub fn push_replay(&mut self, job: Job) {
-        if self.replaying.insert(job.seq()) {
+    /// Whether it is: another replay may have the same delivery on its way.
+    pub fn push_replay(&mut self, job: Job) -> bool {
+        let new = self.replaying.insert(job.seq());
+        if new {
             self.replays.push_back(job);
         }
+        new
     }
 
     /// A parked delivery will not be tried again: the filter refuses it, or its action is gone.
@@ -102,11 +105,14 @@ impl Lane {
             || !self.retries.is_empty()
             || !self.replays.is_empty()
             || self.holds.is_ready();
-        (waits && self.under_way.all() < places) || !self.groups.is_empty()
+        !self.paused && ((waits && self.under_way.all() < places) || !self.groups.is_empty())
     }
 
     /// When [`Lane::next`] may be asked again, where it gives nothing for no other reason than time.
     pub fn next_at(&self, now: Instant) -> Option<Instant> {
+        if self.paused {
+            return None;
+        }
         let gate = match self.gate.admission(now) {
             Admission::At(at) => Some(at),
             Admission::Now | Admission::Later => None,
@@ -118,6 +124,9 @@ impl Lane {
     /// The next attempt to make, if the limits allow one. The classes take turns; retries leave a place
     /// to the others, and they to retries.
     pub fn next(&mut self, now: Instant) -> Option<Job> {
+        if self.paused {
+            return None;
+        }
         if let Some(digest) = self.terms.digest {
             for job in self.groups.due(digest, now) {
                 self.enqueue(job, now);
