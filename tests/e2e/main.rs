@@ -12,6 +12,7 @@ mod identity;
 mod idle;
 mod images;
 mod init;
+mod lanes;
 mod large;
 mod lookups;
 mod malformed;
