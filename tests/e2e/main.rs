@@ -14,6 +14,7 @@ mod images;
 mod init;
 mod lanes;
 mod large;
+mod listen;
 mod lookups;
 mod malformed;
 mod operation;

@@ -134,7 +134,12 @@ async fn a_renamed_column_sets_its_rules_aside_and_a_mended_pack_works_them_off_
     let mended = mended.replace("changed('state')", "changed('phase')");
     let _sidecar = restarted(&stage, sidecar, &mended).await;
     let retried = stage.tidings(["quarantine", "retry"]).await.success();
-    assert_eq!(retried.stdout.matches("written: 1 action").count(), 5);
+    assert_eq!(
+        retried.stdout.matches("written: 1 action").count(),
+        5,
+        "{}",
+        retried.stdout
+    );
     let moved = [
         "Order A went from open to paid",
         "Order A went from paid to sent",
@@ -295,4 +300,41 @@ async fn a_kill_in_the_middle_of_a_retry_loses_nothing_and_doubles_nothing() {
         .value("select count(*) = max(seq) and count(*) = 18000 from tidings.actions")
         .await;
     assert!(gaps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_filled_after_a_column_was_renamed_keep_what_it_held() {
+    let stage = stage(PACK).await;
+    stage.execute("create table elsewhere (n int)").await;
+    stage.tidings(["setup"]).await.success();
+    // Nothing is filled while a transaction is open that began before.
+    let mut other = stage.connect().await;
+    let open = other.transaction().await.unwrap();
+    open.execute("insert into elsewhere values (1)", &[])
+        .await
+        .unwrap();
+    let sidecar = stage.resume().await;
+    stage
+        .execute("insert into orders values (1, 'A', 'open')")
+        .await;
+    stage.until_actions(2).await;
+    stage
+        .execute("alter table orders rename state to phase")
+        .await;
+    open.commit().await.unwrap();
+    stage.until_compared().await;
+    stage
+        .execute("update orders set phase = 'paid' where id = 1")
+        .await;
+    until_quarantined(&stage, 1).await;
+    let mended = PACK
+        .replace("new.state", "new.phase")
+        .replace("old.state", "old.phase")
+        .replace("changed('state')", "changed('phase')");
+    let _sidecar = restarted(&stage, sidecar, &mended).await;
+    stage.tidings(["quarantine", "retry"]).await.success();
+    assert_eq!(
+        said(&stage, "moved").await,
+        ["Order A went from open to paid"]
+    );
 }

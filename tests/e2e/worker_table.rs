@@ -166,6 +166,49 @@ async fn a_row_without_its_parent_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_stream_shows_before_anybody_sees_its_parent_is_not_refused() {
+    let stage = Stage::start().await;
+    stage.tidings(["setup"]).await.success();
+    stage
+        .execute(
+            "alter table project_actions add constraint parent foreign key (project_id)
+             references projects;
+             alter role tidings set synchronous_commit = local",
+        )
+        .await;
+    let _sidecar = stage.resume().await;
+    let wait_for_standby = async |names: &str| {
+        let admin = stage.connect().await;
+        for sql in [
+            "set synchronous_commit = local",
+            &format!("alter system set synchronous_standby_names = '{names}'"),
+            "select pg_reload_conf()",
+        ] {
+            admin.batch_execute(sql).await.unwrap();
+        }
+        let set = format!("current_setting('synchronous_standby_names') = '{names}'");
+        stage.until(&set).await;
+    };
+    // No such standby: the commit is in the WAL, and nobody sees it.
+    wait_for_standby("nobody").await;
+    let worker = stage.connect().await;
+    let insert = insert("late", "x");
+    let commit = tokio::spawn(async move { worker.batch_execute(&insert).await });
+    // The sidecar has tried: it has refused the row, or waits for the worker to be seen.
+    let tried = "exists (select from tidings.quarantine) or exists (
+        select from pg_stat_activity where query like 'select pg_current_snapshot()%'
+          and usename = 'tidings')";
+    stage.until(tried).await;
+    wait_for_standby("").await;
+    commit.await.unwrap().unwrap();
+    stage
+        .until("exists (select from project_actions where project_id = 'late')")
+        .await;
+    let refused = "select count(*) from tidings.quarantine";
+    assert_eq!(stage.value::<i64>(refused).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_a_policy_or_trigger_refuses_is_set_aside_and_the_rest_goes_on() {
     let policy = "alter table project_actions enable row level security;
                   create policy most on project_actions for insert to tidings

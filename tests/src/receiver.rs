@@ -118,6 +118,11 @@ impl Receiver {
         self.behave(Behaviour::Refuse).await;
     }
 
+    /// How many requests arrived so far, whatever was answered.
+    pub fn requested(&self) -> usize {
+        lock(&self.state.requests).len()
+    }
+
     /// Everything received so far, in order.
     pub fn requests(&self) -> Vec<Arc<Request>> {
         lock(&self.state.requests).clone()
@@ -144,7 +149,7 @@ impl Receiver {
     /// Waits until this many requests arrived, whatever was answered.
     pub async fn until_requested(&self, count: usize) {
         let fact = format!("{} got {count} requests", self.url());
-        eventually(&fact, async || lock(&self.state.requests).len() >= count).await;
+        eventually(&fact, async || self.requested() >= count).await;
     }
 
     /// Panics unless every request so far was signed with the receiver's secret.

@@ -60,9 +60,8 @@ pub struct Stored {
     pub row: Option<RowJson>,
 }
 
-/// Registers tables that are new, voids the images of those that no rule names any more, and reads
-/// the numbers of all of them. Writes only where something differs.
-pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTables, Error> {
+/// Gives tables that have none a place for their images.
+pub(crate) async fn register(session: &Session, names: &[TableName]) -> Result<(), Error> {
     let (schemas, tables): (Vec<_>, Vec<_>) = names
         .iter()
         .map(|t| (t.schema.as_str(), t.name.as_str()))
@@ -77,6 +76,17 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
             &[&schemas, &tables],
         )
         .await?;
+    Ok(())
+}
+
+/// Registers tables that are new, voids the images of those that no rule names any more, and reads
+/// the numbers of all of them. Writes only where something differs.
+pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTables, Error> {
+    register(session, names).await?;
+    let (schemas, tables): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(|t| (t.schema.as_str(), t.name.as_str()))
+        .unzip();
     session
         .execute(
             "update image_tables as i set watched = n.named,

@@ -6,7 +6,7 @@
 use activity::TableName;
 use tokio_postgres::{Row, Transaction};
 
-use crate::{Error, Session};
+use crate::{Error, Session, images};
 
 /// Why a table is compared. Each does what those before it do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,16 +194,7 @@ pub async fn request(
         .iter()
         .map(|t| (t.schema.as_str(), t.name.as_str()))
         .unzip();
-    session
-        .execute(
-            "insert into image_tables (schema_name, table_name)
-             select s, t from unnest($1::text[], $2::text[]) as named (s, t)
-             where not exists (
-               select from image_tables where schema_name = s and table_name = t)
-             on conflict do nothing",
-            &[&schemas, &names],
-        )
-        .await?;
+    images::register(session, tables).await?;
     session
         .execute(
             "insert into reconcile (table_id, purpose, since, not_before_xid)

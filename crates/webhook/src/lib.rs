@@ -10,6 +10,7 @@
 
 mod client;
 mod credentials;
+mod digest;
 mod endpoint;
 mod error;
 mod filter;
@@ -20,6 +21,7 @@ mod notification;
 mod outcome;
 mod resolver;
 mod retry_after;
+mod sample;
 mod schedule;
 mod secret;
 mod sender;
@@ -27,15 +29,17 @@ mod signature;
 mod vault;
 
 pub use credentials::{Credentials, SigningKey};
+pub use digest::Digest;
 pub use endpoint::{Endpoint, EndpointUrl, Scheme, validate_url};
 pub use error::Error;
 pub use filter::{Filter, Subject, TypePattern};
-pub use format::{Format, Payload};
+pub use format::{Format, FormatContext, Payload};
 pub use guard::{Guard, Refusal};
 pub use message::Message;
 pub use notification::Notification;
 pub use outcome::{Attempt, FailureKind, Outcome};
 pub use retry_after::{RETRY_AFTER_MAX, RetryAfter};
+pub use sample::{Sample, sample};
 pub use schedule::{Next, Schedule, next};
 pub use secret::Secret;
 pub use sender::{RESPONSE_BYTES_MAX, Sender, SenderSettings};

@@ -33,6 +33,9 @@ const ROUNDS_MAX: usize = 1000;
 /// The pause before a refused commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Between two looks whether others see a transaction: nothing tells.
+const VISIBLE_PAUSE: Duration = Duration::from_millis(10);
+
 pub struct Writer<'a> {
     pub(super) context: &'a Context,
     pub(super) rules: Arc<Rules>,
@@ -420,6 +423,12 @@ impl<'a> Writer<'a> {
                 .as_ref()
                 .is_err_and(|e| e.remedy() == Remedy::RowAtFault)
             {
+                until_visible(
+                    &self.session,
+                    batch,
+                    patience.saturating_sub(began.elapsed()),
+                )
+                .await?;
                 let commit = commit::commit_around_faults(&mut self.session, &mut into, batch);
                 outcome = in_time(FAULTS_MAX, commit).await;
             }
@@ -447,6 +456,16 @@ impl<'a> Writer<'a> {
         self.gate = commit::gate(&self.session).await?;
         Ok(())
     }
+}
+
+/// Waits until others see what a batch tells of, or for this long: a foreign key to a row that is in the
+/// WAL and that no snapshot sees yet is refused like one to no row.
+async fn until_visible(session: &Session, batch: &Batch, limit: Duration) -> Result<(), Error> {
+    let began = Instant::now();
+    while !commit::is_visible(session, batch).await? && began.elapsed() < limit {
+        tokio::time::sleep(VISIBLE_PAUSE).await;
+    }
+    Ok(())
 }
 
 async fn in_time<T>(

@@ -1,4 +1,4 @@
-//! How long one commit takes to become a row and a notification, at a steady 200 commits a second.
+//! How long one commit takes to become a row and a notification, at 200 and 1,000 commits a second.
 //!
 //! Commits are due by the clock, whatever the sidecar does with earlier ones (an open loop). A latency
 //! begins at the commit's time, as Postgres wrote it into the WAL, and ends with what somebody else
@@ -7,24 +7,24 @@
 //! machine. `recorded_at` is printed too: it is when the writer's transaction began, so
 //! it leaves out what that took.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tests::{PATIENCE, Receiver, Stage};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tests::{PATIENCE, Stage};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_postgres::Client;
 
-use crate::quantiles::Quantiles;
+use crate::steady::{LATE, Steady, received, row};
 use crate::{Worker, machine, process, table};
 
-const PER_SECOND: u32 = 200;
-const SECONDS: u32 = 20;
-/// More than enough: each commits up to some hundreds a second.
-const CONNECTIONS: u32 = 8;
-/// A commit that begins later than this is counted as late.
-const LATE: Duration = Duration::from_millis(2);
+const STEADY: Steady = Steady {
+    per_second: 200,
+    seconds: 20,
+};
+const BUSY: Steady = Steady {
+    per_second: 1000,
+    seconds: 15,
+};
 /// How often visible progress is looked at; the longer it really takes is printed.
 const LOOK: Duration = Duration::from_millis(1);
 const SETTLING: Duration = Duration::from_secs(3);
@@ -39,11 +39,21 @@ pub(crate) struct Usage {
 }
 
 pub(crate) async fn measure(worker: Worker) -> Usage {
+    let usage = at(worker, STEADY).await;
+    at(worker, BUSY).await;
+    usage
+}
+
+async fn at(worker: Worker, steady: Steady) -> Usage {
+    let Steady {
+        per_second,
+        seconds,
+    } = steady;
     let how = format!(
-        "one row a commit, on time whatever comes of earlier ones, for {SECONDS} s; from the commit's \
+        "one row a commit, on time whatever comes of earlier ones, for {seconds} s; from the commit's \
          time; rows as another session sees them"
     );
-    table::title(&format!("Latency at {PER_SECOND} commits/s, in ms"), &how);
+    table::title(&format!("Latency at {per_second} commits/s, in ms"), &how);
     let mut stage = Stage::on(machine::server()).await;
     let receiver = stage.subscribe("bench").await;
     let sidecar = stage.run().await;
@@ -51,11 +61,11 @@ pub(crate) async fn measure(worker: Worker) -> Usage {
     let idle_bytes = sidecar.resident_bytes();
     process::forget_peak(&sidecar);
 
-    let commits = PER_SECOND * SECONDS;
+    let commits = steady.commits();
     let cpu = process::cpu_seconds(&sidecar);
     let begun = Instant::now();
     let seen = tokio::spawn(observe(stage.connect().await, i64::from(commits)));
-    let late = load(&stage, worker).await;
+    let late = steady.load(&stage, worker, "steady").await;
     let seen = timeout(PATIENCE, seen).await.expect("every action is seen");
     let seen = seen.expect("the observer does not panic");
     receiver.until(commits as usize).await;
@@ -79,7 +89,7 @@ pub(crate) async fn measure(worker: Worker) -> Usage {
     let rows = [
         row("commit to recorded_at", recorded),
         row("commit to row", visible(&stage, &seen.at).await),
-        row("commit to webhook", received(&receiver)),
+        row("commit to webhook", received(&receiver, 0)),
     ];
     table::print(["", "p50", "p95", "p99", "max"], &rows);
     let look = seen.lasted.as_secs_f64() * 1000.0 / f64::from(seen.looks);
@@ -96,30 +106,6 @@ pub(crate) async fn measure(worker: Worker) -> Usage {
         cpu_seconds,
         seconds,
     }
-}
-
-/// Commits on time; returns how many began late.
-async fn load(stage: &Stage, worker: Worker) -> usize {
-    let mut writers = JoinSet::new();
-    let mut sessions = Vec::new();
-    for _ in 0..CONNECTIONS {
-        sessions.push(worker.writer(stage, "steady").await);
-    }
-    let begun = Instant::now();
-    for (number, (client, insert)) in (0..).zip(sessions) {
-        writers.spawn(async move {
-            let mut late = 0;
-            for commit in (number..PER_SECOND * SECONDS).step_by(CONNECTIONS as usize) {
-                let due = begun + Duration::from_secs(1) * commit / PER_SECOND;
-                sleep_until(due).await;
-                late += usize::from(due.elapsed() > LATE);
-                let done = client.execute(&insert, &[&i64::from(commit)]).await;
-                done.expect("the worker can write");
-            }
-            late
-        });
-    }
-    writers.join_all().await.into_iter().sum()
 }
 
 /// What the observer saw.
@@ -165,27 +151,4 @@ async fn visible(stage: &Stage, seen: &[(i64, Timestamp)]) -> Vec<f64> {
         (at.as_microsecond() - committed) as f64 / 1000.0
     };
     rows.iter().map(latency).collect()
-}
-
-/// From each action's commit, as its notification tells it, to the first arrival.
-fn received(receiver: &Receiver) -> Vec<f64> {
-    let mut first: HashMap<String, f64> = HashMap::new();
-    for request in receiver.requests() {
-        let body = request.json();
-        let committed = body["timestamp"]
-            .as_str()
-            .expect("a notification has a time");
-        let committed: Timestamp = committed.parse().expect("it is in RFC 3339");
-        let latency = request.time.as_microsecond() - committed.as_microsecond();
-        first
-            .entry(request.id().to_owned())
-            .or_insert(latency as f64 / 1000.0);
-    }
-    first.into_values().collect()
-}
-
-fn row(name: &str, latencies: Vec<f64>) -> [String; 5] {
-    let Quantiles { p50, p95, p99, max } = Quantiles::of(latencies);
-    let [p50, p95, p99, max] = [p50, p95, p99, max].map(|value| format!("{value:.2}"));
-    [name.to_owned(), p50, p95, p99, max]
 }

@@ -1,23 +1,29 @@
 //! `make bench`: the figures of Tidings on this machine, in one run of a few minutes.
 //!
 //! Prints a table for each question: how fast the WAL is decoded (beside `pg_recvlogical` on the
-//! same WAL), what many rules cost, how fast a backlog becomes rows and notifications, how long one commit takes to
+//! same WAL), what many rules cost, how fast a backlog becomes rows and notifications, how fast the log is delivered
+//! (beside a bare client), what many endpoints and bad ones cost the others, how long one commit takes to
 //! become a row and a notification, and what images and the sidecar take of room, memory and processor. What is
 //! compared is measured in the same run. Asserts that nothing is lost on the way, and never a time.
 //!
-//! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, images, load) as
-//! arguments run those alone.
+//! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, deliveries, fanout,
+//! neighbours, images, load) as arguments run those alone.
 
 mod backlog;
+mod bare;
 mod client;
 mod decode;
+mod deliveries;
+mod fanout;
 mod images;
 mod latency;
 mod machine;
 mod memory;
+mod neighbours;
 mod packs;
 mod process;
 mod quantiles;
+mod steady;
 mod table;
 mod worker;
 
@@ -28,13 +34,18 @@ use worker::Worker;
 #[tokio::main]
 async fn main() {
     let begun = Instant::now();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((name, rest)) = arguments.split_first()
+        && name == bare::NAME
+    {
+        return bare::run(rest).await;
+    }
     let seed = std::env::var("TIDINGS_SEED").map_or(1, |seed| {
         seed.parse().expect("TIDINGS_SEED is a whole number")
     });
     let worker = Worker::new(seed);
     machine::print(seed);
-    let only: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|only| only == name);
     if wanted("decode") {
         decode::measure(worker).await;
     }
@@ -43,6 +54,15 @@ async fn main() {
     }
     if wanted("backlog") {
         backlog::measure(worker).await;
+    }
+    if wanted("deliveries") {
+        deliveries::measure(worker).await;
+    }
+    if wanted("fanout") {
+        fanout::measure(worker).await;
+    }
+    if wanted("neighbours") {
+        neighbours::measure(worker).await;
     }
     if wanted("images") {
         images::measure().await;

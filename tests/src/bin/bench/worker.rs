@@ -7,11 +7,19 @@ use tokio_postgres::{Client, NoTls, Statement};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worker {
     seed: u64,
+    /// How many projects the rows are spread over.
+    projects: usize,
 }
 
 impl Worker {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed }
+        let projects = 997;
+        Self { seed, projects }
+    }
+
+    /// The same in so many projects: `project-0` and so on, in turn.
+    pub(crate) fn among(self, projects: usize) -> Self {
+        Self { projects, ..self }
     }
 
     /// Commits this many transactions of this many rows each, one after the other and without
@@ -46,11 +54,11 @@ impl Worker {
     }
 
     fn insert(self, name: &str, first: &str, last: &str) -> String {
-        let seed = self.seed;
+        let Self { seed, projects } = self;
         format!(
             "insert into deployments (deployment_id, project_id, user_id, request_id, kind, repo_url,
                files_changed, environment, created_at, updated_at)
-             select '{name}-' || n, 'project-' || n % 997, 'user-' || n % 101, md5('{seed} ' || n),
+             select '{name}-' || n, 'project-' || n % {projects}, 'user-' || n % 101, md5('{seed} ' || n),
                'push', 'https://git.example/' || md5('{seed} ' || n % 997), 1 + n % 40, 'production',
                1700000000 + n, 1700000000 + n
              from generate_series({first}::bigint, {last}::bigint) as n"

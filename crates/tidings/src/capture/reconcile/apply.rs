@@ -1,6 +1,6 @@
 //! A chunk becomes one commit of the writer.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use activity::{ActionId, Key, Lsn, Origin, TableName, Unstreamed};
 use rules::{Image, ImageWrite, Shapes};
@@ -9,7 +9,7 @@ use store::images::{self, ImageChange, Told};
 use store::reconcile::{self, Advance, Needed, Purpose};
 
 use super::chunk::{Chunk, Reply};
-use super::merge::{Compared, Found, compare};
+use super::merge::{Compared, Found, compare, with_lost_columns};
 use super::tell::{Synthetic, Teller};
 use crate::capture::Fault;
 use crate::capture::derive::storable;
@@ -62,6 +62,7 @@ impl Writer<'_> {
             xid: chunk.snapshot.settled(),
         };
         let writes = self.teller().writes(&synthetic, &compared);
+        let writes = self.keep_lost_columns(writes, &compared, &synthetic);
         let mut batch = Batch {
             images: image_changes(writes, &compared, synthetic.xid),
             ..Batch::default()
@@ -98,6 +99,33 @@ impl Writer<'_> {
             tracing::info!(%table, reconcile.purpose = purpose.as_str(), "the images of a table are complete");
         }
         Ok(Reply::Applied)
+    }
+
+    /// Without those that leave an image as it is stored.
+    fn keep_lost_columns(
+        &self,
+        writes: Vec<ImageWrite>,
+        compared: &[Compared<'_>],
+        synthetic: &Synthetic<'_>,
+    ) -> Vec<ImageWrite> {
+        let stored: HashMap<&Key, &Image> = compared
+            .iter()
+            .filter_map(|compared| Some((compared.key, compared.stored.as_ref()?)))
+            .collect();
+        let used = self
+            .rules
+            .tables()
+            .find(|used| used.table == *synthetic.table);
+        let is_named = |name: &str| used.is_some_and(|used| used.columns.iter().any(|c| c == name));
+        let kept = writes.into_iter().filter_map(|mut write| {
+            let Some(stored) = stored.get(&write.key) else {
+                return Some(write);
+            };
+            let complete = |image| with_lost_columns(image, stored, synthetic.relation, is_named);
+            write.image = write.image.map(complete);
+            (write.image.as_ref() != Some(stored)).then_some(write)
+        });
+        kept.collect()
     }
 
     /// The last position before everything that is still to come: progress stands there once a chunk is

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use activity::{Key, Origin, Row, Value};
+use activity::{Key, Origin, Relation, Row, Value};
 use bytestring::ByteString;
 use rules::Image;
 use store::attributes::FormerNames;
@@ -145,6 +145,23 @@ pub fn complete(image: &Image, row: Option<&Row>) -> Image {
         .filter(|(column, _)| image.get(&column.name).is_none())
         .map(|(column, value)| (column.name.as_str().into(), text(value).cloned()));
     held.chain(lacking).collect()
+}
+
+/// What becomes of an image where the row is read without columns that rules name, since they were
+/// dropped or renamed: those stay as they were last seen, for changes that were set aside meanwhile.
+pub fn with_lost_columns(
+    image: Image,
+    stored: &Image,
+    relation: &Relation,
+    is_named: impl Fn(&str) -> bool,
+) -> Image {
+    let is_read = |name: &str| relation.columns.iter().any(|column| column.name == name);
+    let lost: Image = stored
+        .columns()
+        .filter(|name| is_named(name) && !is_read(name))
+        .filter_map(|name| Some((name.into(), stored.get(name)?.cloned())))
+        .collect();
+    lost.under(image)
 }
 
 fn text(value: &Value) -> Option<&ByteString> {

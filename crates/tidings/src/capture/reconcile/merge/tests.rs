@@ -459,3 +459,36 @@ fn each_purpose_tells_what_it_is_for() {
     assert_eq!(found(Reconcile, true, false, None, false), None);
     let _ = row;
 }
+
+#[test]
+fn a_column_that_rules_name_and_the_row_lacks_stays_as_it_was_last_seen() {
+    let image = |columns: &[(&str, &str)]| -> Image {
+        let columns = columns.iter();
+        columns
+            .map(|(name, text)| (Arc::from(*name), Some((*text).into())))
+            .collect()
+    };
+    let relation = Relation {
+        oid: 0,
+        table: TableName::new("public", "orders"),
+        identity: ReplicaIdentity::Default,
+        columns: ["id", "number"]
+            .map(|name| Column {
+                name: name.to_owned(),
+                type_oid: 25,
+                type_modifier: -1,
+                key: name == "id",
+            })
+            .into(),
+    };
+    let stored = image(&[
+        ("id", "1"),
+        ("number", "A"),
+        ("state", "open"),
+        ("old", "x"),
+    ]);
+    let read = image(&[("id", "1"), ("number", "B")]);
+    let named = |name: &str| ["id", "number", "state"].contains(&name);
+    let expected = image(&[("id", "1"), ("number", "B"), ("state", "open")]);
+    assert_eq!(with_lost_columns(read, &stored, &relation, named), expected);
+}
