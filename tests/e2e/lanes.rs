@@ -11,6 +11,8 @@ async fn stage(retries: &str) -> Stage {
     let mut stage = Stage::on(Server::builder().fast()).await;
     stage
         .settings
+        // After a kill, lanes in order wait until what was under way must be over.
+        .set("webhooks.timeout", "1s")
         .set("webhooks.retry_schedule", vec![retries; 500])
         .set("webhooks.breaker_failures", 1000);
     stage.tidings(["setup"]).await.success();
@@ -240,4 +242,48 @@ async fn an_endpoint_in_order_gets_everything_in_order_through_failures_and_kill
     }
     assert_eq!(accepted.len(), ACTIONS);
     assert!(accepted.is_sorted(), "{accepted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_tells_of_a_projects_actions_at_once_and_is_retried_as_one() {
+    let stage = stage("200ms").await;
+    let options = r#"{"digest": {"seconds": 2, "actions": 5}}"#;
+    let mut receiver = endpoint(&stage, options).await;
+    receiver.behave(Behaviour::Status(500)).await;
+    let sidecar = stage.resume().await;
+    // Of seven actions of a, five are a digest at once and two when their time is over; b has three.
+    deploy(&stage, &["a"], 1, 7).await;
+    deploy(&stage, &["b"], 8, 10).await;
+    stage
+        .until("(select count(*) = 3 and sum(cardinality(covers)) = 10 from tidings.parked)")
+        .await;
+    let head = "(select max(cursor_seq) >= 10 from tidings.endpoints where behind)";
+    stage.until(head).await;
+    sidecar.kill9().await;
+    receiver.behave(Behaviour::Status(200)).await;
+    let _sidecar = stage.resume().await;
+    receiver.until(3).await;
+    stage
+        .until("(select count(*) = 0 from tidings.parked)")
+        .await;
+    let requests = receiver.requests();
+    let mut digests: Vec<(String, u64)> = requests
+        .iter()
+        .filter(|request| request.accepted)
+        .map(|request| {
+            let body = request.json();
+            assert_eq!(body["type"], "digest");
+            let data = &body["data"];
+            assert_eq!(data["actions"][0]["action_id"], request.id());
+            let project = data["project_id"].as_str().unwrap().to_owned();
+            (project, data["count"].as_u64().unwrap())
+        })
+        .collect();
+    digests.sort();
+    let expected = [("a", 2), ("a", 5), ("b", 3)];
+    assert_eq!(
+        digests,
+        expected.map(|(project, count)| (project.to_owned(), count))
+    );
+    receiver.assert_verified();
 }

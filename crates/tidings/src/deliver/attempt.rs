@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use store::delivery::{AttemptRecord, AttemptResult};
-use webhook::{Attempt, Endpoint, Message, Next, Notification, Outcome, Schedule, Sender};
+use store::log::LoggedAction;
+use webhook::{
+    Attempt, Digest, Endpoint, Message, Next, Notification, Outcome, Payload, Schedule, Sender,
+};
 
 use super::dispatch::Turn;
 use super::lane::{Job, Verdict};
@@ -37,20 +40,11 @@ impl Attempter {
             generation,
             job,
         } = turn;
-        let action = &job.action;
-        let notification = Notification {
-            action_id: action.id.as_str(),
-            seq: action.seq,
-            action: &action.action,
-            created_at: action.created_at,
-            committed_at: action.committed_at,
-            has_cost_usd: self.has_cost_usd,
-        };
         let at = Timestamp::now();
-        let attempt = match endpoint.format.render(&notification) {
+        let attempt = match self.render(&endpoint, &job) {
             Ok(payload) => {
                 let message = Message {
-                    id: action.id.as_str(),
+                    id: job.action.id.as_str(),
                     at,
                     replay: job.replay.as_deref(),
                     payload,
@@ -82,6 +76,29 @@ impl Attempter {
             verdict,
             disable,
             generation,
+        }
+    }
+}
+
+impl Attempter {
+    /// A digest of one action is that action.
+    fn render(&self, endpoint: &Endpoint, job: &Job) -> Result<Payload, webhook::Error> {
+        let notification = |action| self.notification(action);
+        if job.rest.is_empty() {
+            return endpoint.format.render(&notification(&job.action));
+        }
+        let actions: Vec<Notification<'_>> = job.actions().map(notification).collect();
+        endpoint.format.render_digest(&Digest { actions: &actions })
+    }
+
+    fn notification<'a>(&self, action: &'a Arc<LoggedAction>) -> Notification<'a> {
+        Notification {
+            action_id: action.id.as_str(),
+            seq: action.seq,
+            action: &action.action,
+            created_at: action.created_at,
+            committed_at: action.committed_at,
+            has_cost_usd: self.has_cost_usd,
         }
     }
 }
