@@ -161,7 +161,7 @@ fn tell(endpoint: &Endpoint, job: &Job, attempt: &Attempt, result: AttemptResult
         endpoint.name, delivery.seq = %job.action.seq, delivery.attempt = job.attempt,
         delivery.outcome = outcome, delivery.delay_ms = delay.as_millis() as i64, "attempt"
     );
-    if let AttemptResult::Parked { .. } | AttemptResult::Dead = result {
+    if result != AttemptResult::Delivered {
         let reason = match &attempt.outcome {
             Outcome::Answered { status, .. } => format!("status {status}"),
             Outcome::Failed { kind, .. } => kind.to_string(),

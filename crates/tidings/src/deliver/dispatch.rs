@@ -189,3 +189,83 @@ pub fn sendable(stored: &StoredEndpoint) -> Result<Endpoint, webhook::Error> {
         )?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::deliver::lane::tests::{TERMS, action_of, endpoint};
+    use store::endpoints::Rate;
+
+    fn lanes(rate: Option<Rate>) -> Lanes {
+        let mut lanes = Lanes::default();
+        for (id, project) in [("ep_a", "a"), ("ep_b", "b"), ("ep_all", "")] {
+            let mut endpoint = Endpoint::clone(&endpoint());
+            endpoint.id = id.to_owned();
+            endpoint
+                .filter
+                .projects
+                .extend((!project.is_empty()).then(|| project.to_owned()));
+            let (terms, beginning) = (Terms { rate, ..TERMS }, Default::default());
+            lanes.insert(Lane::new(Arc::new(endpoint), 0, 0, terms, beginning));
+        }
+        lanes
+    }
+
+    #[test]
+    fn only_lanes_that_an_action_may_be_for_are_touched() {
+        let (mut lanes, now) = (lanes(None), Instant::now());
+        assert_eq!(lanes.standings().take_changed().len(), 3);
+        lanes.offer(&action_of("a", 1, 0), now);
+        let changed: BTreeSet<Arc<str>> = lanes.standings().take_changed().into_iter().collect();
+        assert_eq!(changed, BTreeSet::from(["ep_a".into(), "ep_all".into()]));
+        let holding: BTreeSet<Arc<str>> = lanes.standings().holding().cloned().collect();
+        assert_eq!(holding, changed);
+        let turns: BTreeSet<String> = std::iter::from_fn(|| lanes.next(false, now))
+            .map(|turn| turn.endpoint.id.clone())
+            .collect();
+        assert_eq!(
+            turns,
+            BTreeSet::from(["ep_a".to_owned(), "ep_all".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_lane_that_waits_for_its_rate_takes_its_turn_when_its_alarm_rings() {
+        let rate = Rate {
+            attempts: 1,
+            seconds: 5,
+        };
+        let (mut lanes, now) = (lanes(Some(rate)), Instant::now());
+        lanes.offer(&action_of("c", 1, 0), now);
+        lanes.offer(&action_of("c", 2, 0), now);
+        assert!(lanes.next(false, now).is_some() && lanes.next(false, now).is_none());
+        let at = lanes.next_alarm().unwrap();
+        assert_eq!(at, now + Duration::from_secs(5));
+        lanes.ring(at - Duration::from_millis(1));
+        assert!(lanes.next(false, at).is_none(), "nobody woke it");
+        lanes.ring(at);
+        assert_eq!(
+            lanes.next(false, at).map(|turn| turn.endpoint.id.clone()),
+            Some("ep_all".into())
+        );
+        assert_eq!(lanes.next_alarm(), None);
+    }
+
+    #[test]
+    fn a_removed_lane_leaves_nothing_behind() {
+        let (mut lanes, now) = (lanes(None), Instant::now());
+        lanes.offer(&action_of("a", 1, 0), now);
+        for id in ["ep_a", "ep_b", "ep_all"] {
+            lanes.standings();
+            lanes.remove(id);
+        }
+        assert!(lanes.next(false, now).is_none());
+        assert!(!lanes.standings().any_at_head());
+        assert_eq!(
+            lanes.standings().shards().count() + lanes.standings().holding().count(),
+            0
+        );
+    }
+}

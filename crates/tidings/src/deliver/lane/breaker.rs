@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 /// The share of a cooldown by which it is made longer or shorter.
 const JITTER: f64 = 0.1;
+/// Whatever the settings say: a time that far off can be told.
+const COOLDOWN_MAX: Duration = Duration::from_hours(24 * 365);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
@@ -116,7 +118,7 @@ impl Breaker {
         let cooldown = cooldown.min(self.settings.cooldown_max);
         let factor = 1.0 - JITTER + 2.0 * JITTER * random.clamp(0.0, 1.0);
         let jittered = Duration::try_from_secs_f64(cooldown.as_secs_f64() * factor);
-        let jittered = jittered.unwrap_or(cooldown);
+        let jittered = jittered.unwrap_or(cooldown).min(COOLDOWN_MAX);
         self.state = State::Open {
             until: now + jittered,
             cooldown,
@@ -266,6 +268,15 @@ mod tests {
                 };
                 prop_assert_eq!(breaker.admission(now), expected);
             }
+        }
+
+        #[test]
+        fn no_cooldown_overflows(seconds in any::<u64>(), random in any::<f64>()) {
+            let cooldown = Duration::from_secs(seconds);
+            let settings = BreakerSettings { failures: 1, cooldown, cooldown_max: Duration::MAX };
+            let (mut breaker, now) = (Breaker::new(settings), Instant::now());
+            breaker.failed(now, random);
+            prop_assert!(matches!(breaker.admission(now), Admission::At(_)) || seconds == 0);
         }
 
         #[test]

@@ -11,7 +11,7 @@ const BREAKER: BreakerSettings = BreakerSettings {
     cooldown: Duration::from_secs(30),
     cooldown_max: Duration::from_secs(600),
 };
-const TERMS: Terms = Terms {
+pub(in crate::deliver) const TERMS: Terms = Terms {
     in_flight: 4,
     order: Order::Parallel,
     rate: None,
@@ -24,7 +24,7 @@ fn action(seq: i64) -> Arc<LoggedAction> {
 }
 
 /// An action of a project, or of none, committed at this second.
-fn action_of(project: &str, seq: i64, second: i64) -> Arc<LoggedAction> {
+pub(in crate::deliver) fn action_of(project: &str, seq: i64, second: i64) -> Arc<LoggedAction> {
     let action = Action {
         action_type: "deployment".to_owned(),
         project_id: (!project.is_empty()).then(|| project.to_owned()),
@@ -55,7 +55,7 @@ fn action_of(project: &str, seq: i64, second: i64) -> Arc<LoggedAction> {
     })
 }
 
-fn endpoint() -> Arc<Endpoint> {
+pub(in crate::deliver) fn endpoint() -> Arc<Endpoint> {
     let endpoint = Endpoint {
         id: "ep_1".to_owned(),
         name: "ops".to_owned(),
