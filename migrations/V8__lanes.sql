@@ -89,6 +89,12 @@ alter table attempts
     add constraint attempt_outcome_is_known
         check (outcome in ('delivered', 'parked', 'dead', 'deferred'));
 
+alter table actions
+    drop constraint origin_is_known,
+    -- 'notice': of a part of the sidecar itself; in the log, not in project_actions.
+    add constraint origin_is_known check (origin in
+        ('stream', 'reconciled', 'backfill', 'retried', 'message', 'watchdog', 'notice'));
+
 -- What the one writer is asked to put in the log: notices of other parts of the sidecar.
 create table outbox (
     outbox_id bigint generated always as identity primary key,
