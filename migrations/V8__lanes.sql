@@ -20,6 +20,10 @@ alter table endpoints
     alter column credentials set not null,
     drop column secrets;
 
+-- Cursors move in place: room for that on every page. What is parked comes and goes.
+alter table endpoints set (fillfactor = 50);
+alter table parked set (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+
 alter table delivery_progress
     -- Whether the last owner gave it up in good order: nothing of it was under way.
     add column released boolean not null default true;
@@ -56,6 +60,8 @@ create table held (
     project_id text not null,
     -- Everything of the project up to here is settled, or is the parked head.
     cursor_seq bigint not null,
+    -- The parked head. Once it is through, what waits is worked off.
+    head_seq bigint,
     primary key (endpoint_id, project_id)
 ) with (fillfactor = 70);
 
@@ -85,6 +91,12 @@ alter table attempts
     -- 'deferred': the fault was our own network's, or the attempt was put off; it was not counted.
     add constraint attempt_outcome_is_known
         check (outcome in ('delivered', 'parked', 'dead', 'deferred'));
+
+alter table actions
+    drop constraint origin_is_known,
+    -- 'notice': of a part of the sidecar itself; in the log, not in project_actions.
+    add constraint origin_is_known check (origin in
+        ('stream', 'reconciled', 'backfill', 'retried', 'message', 'watchdog', 'notice'));
 
 -- What the one writer is asked to put in the log: notices of other parts of the sidecar.
 create table outbox (

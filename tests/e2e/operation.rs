@@ -23,6 +23,7 @@ fn assert_shape(status: &Value) {
         "progress",
         "actions",
         "deliveries",
+        "endpoints",
         "quarantine",
         "reconcile",
         "rules",
@@ -37,6 +38,10 @@ fn assert_shape(status: &Value) {
     assert_eq!(
         keys(&status["deliveries"]),
         ["delivered", "parked", "behind", "dead"]
+    );
+    assert_eq!(
+        keys(&status["endpoints"]),
+        ["enabled", "paused", "disabled"]
     );
     for rule in status["rules"].as_array().unwrap() {
         assert_eq!(keys(rule), ["name", "state", "reason"]);

@@ -34,6 +34,7 @@ async fn misbehaving_subscribers_hold_up_neither_the_others_nor_the_wal() {
     stage
         .settings
         .set("webhooks.timeout", "30s")
+        .set("webhooks.breaker_failures", 10 * ACTIONS as i64)
         .set("webhooks.retry_schedule", vec!["30s", "60s"]);
     let good = stage.subscribe("good").await;
     let target = Receiver::open().await;
@@ -105,6 +106,8 @@ async fn what_failed_is_delivered_once_the_subscriber_recovers() {
     stage
         .settings
         .set("webhooks.timeout", "1s")
+        .set("webhooks.breaker_cooldown", "500ms")
+        .set("webhooks.breaker_cooldown_max", "1s")
         .set("webhooks.retry_schedule", vec!["500ms"; 100]);
     let mut bad = Vec::new();
     for (name, behaviour) in [
@@ -142,6 +145,7 @@ async fn a_delivery_that_fails_through_the_whole_schedule_is_a_dead_letter() {
     let mut stage = stage().await;
     stage
         .settings
+        .set("webhooks.breaker_failures", 1000)
         .set("webhooks.retry_schedule", vec!["100ms", "100ms"]);
     let mut receiver = stage.subscribe("fails").await;
     receiver.behave(Behaviour::Status(500)).await;

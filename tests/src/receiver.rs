@@ -32,6 +32,8 @@ pub enum Behaviour {
     Slow(u16, Duration),
     /// Answers with this status and this Retry-After.
     RetryAfter(u16, String),
+    /// Answers with this status where the body has this text, else 200.
+    Pick(String, u16),
     /// Answers 302 to this place.
     Redirect(String),
     /// Reads the request and never answers.
@@ -193,17 +195,12 @@ async fn answer(
     state: Arc<State>,
 ) -> Result<Response<Body>, hyper::http::Error> {
     let behaviour = lock(&state.behaviour).clone();
-    let accepted = match behaviour {
-        Behaviour::Status(code) | Behaviour::Slow(code, _) | Behaviour::RetryAfter(code, _) => {
-            (200..300).contains(&code)
-        }
-        Behaviour::Endless => true,
-        Behaviour::Redirect(_) | Behaviour::Hang | Behaviour::Refuse => false,
-    };
-    record(request, &state, accepted).await;
+    let accepted = record(request, &state, &behaviour).await;
     let empty = || Empty::new().boxed_unsync();
     match behaviour {
         Behaviour::Status(code) => Response::builder().status(code).body(empty()),
+        Behaviour::Pick(_, _) if accepted => Response::builder().body(empty()),
+        Behaviour::Pick(_, code) => Response::builder().status(code).body(empty()),
         Behaviour::Slow(code, delay) => {
             tokio::time::sleep(delay).await;
             Response::builder().status(code).body(empty())
@@ -223,13 +220,29 @@ async fn answer(
     }
 }
 
-/// Keeps the request; one that breaks off before its end leaves no trace.
-async fn record(request: hyper::Request<Incoming>, state: &State, accepted: bool) {
+impl Behaviour {
+    /// Whether it answers 2xx to this body.
+    fn accepts(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Status(code) | Self::Slow(code, _) | Self::RetryAfter(code, _) => {
+                (200..300).contains(code)
+            }
+            Self::Pick(text, _) => !String::from_utf8_lossy(body).contains(text),
+            Self::Endless => true,
+            Self::Redirect(_) | Self::Hang | Self::Refuse => false,
+        }
+    }
+}
+
+/// Keeps the request, and says whether it is accepted; one that breaks off before its end leaves no
+/// trace.
+async fn record(request: hyper::Request<Incoming>, state: &State, behaviour: &Behaviour) -> bool {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
-        return;
+        return false;
     };
     let body = body.to_bytes();
+    let accepted = behaviour.accepts(&body);
     let header = |name: &str| head.headers.get(name)?.to_str().ok();
     let keys = [state.secret.clone().into()];
     let [id, timestamp, signature] =
@@ -247,6 +260,7 @@ async fn record(request: hyper::Request<Incoming>, state: &State, accepted: bool
         accepted,
     };
     lock(&state.requests).push(Arc::new(request));
+    accepted
 }
 
 fn endless() -> Body {

@@ -89,7 +89,7 @@ pub enum Event {
     Delete,
     /// Of the table, not of a row.
     Truncate,
-    /// No change of a row: a logical message, or the watchdog.
+    /// No change of a row: a logical message, the watchdog, or a notice.
     Message,
 }
 
@@ -121,6 +121,8 @@ pub enum Origin {
     Message,
     /// The watchdog's: what was announced did not end in time.
     Watchdog,
+    /// A notice of another part of the sidecar. It belongs to no project, and is in the log alone.
+    Notice,
 }
 
 impl Origin {
@@ -132,6 +134,7 @@ impl Origin {
             Self::Retried => "retried",
             Self::Message => "message",
             Self::Watchdog => "watchdog",
+            Self::Notice => "notice",
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Identity<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Unstreamed<'a> {
     pub system_id: &'a str,
-    /// Whose action it is: "reconcile", "backfill", "watchdog", …
+    /// Whose action it is: "reconcile", "backfill", "watchdog", "notice", …
     pub kind: &'a str,
     /// What tells it from all others of its kind, such as table, key, rule and the position at which a
     /// chunk was read. The same for the same action, however often it is tried.

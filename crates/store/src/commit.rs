@@ -25,7 +25,7 @@ use crate::progress::Half;
 use crate::quarantine::Outcome;
 use crate::runs::{self, RunChange};
 use crate::snapshot::Snapshot;
-use crate::{Error, Remedy, Session, images, quote_identifier, reconcile};
+use crate::{Error, Remedy, Session, images, outbox, quote_identifier, reconcile};
 
 /// An action with its identity and time, ready for the log.
 #[derive(Clone, Debug)]
@@ -101,6 +101,8 @@ pub struct Batch {
     pub advance: Option<reconcile::Advance>,
     /// At most one change of each run.
     pub runs: Vec<RunChange>,
+    /// What of the outbox these actions are: it is taken out.
+    pub notices: Vec<i64>,
 }
 
 impl Batch {
@@ -112,6 +114,7 @@ impl Batch {
             && self.retried.is_empty()
             && self.advance.is_none()
             && self.runs.is_empty()
+            && self.notices.is_empty()
     }
 }
 
@@ -294,11 +297,11 @@ impl<'a> Write<'a> {
     async fn all(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
         self.progress(transaction).await?;
         let columns = Columns::of(&self.batch.actions);
+        let told = Columns::told(&self.batch.actions);
         let project_actions = async {
             match self.triggers_path {
                 None => {
-                    columns
-                        .insert_project_actions(transaction, self.statements)
+                    told.insert_project_actions(transaction, self.statements)
                         .await
                 }
                 Some(_) => Ok(()),
@@ -313,10 +316,10 @@ impl<'a> Write<'a> {
         first_cause([log, actions, images, faults])?;
         settle(transaction, &self.batch.retried).await?;
         runs::settle(transaction, &self.batch.runs).await?;
+        outbox::take_out(transaction, &self.batch.notices).await?;
         if self.triggers_path.is_some() {
             self.enter_triggers_path(transaction).await?;
-            columns
-                .insert_project_actions(transaction, self.statements)
+            told.insert_project_actions(transaction, self.statements)
                 .await?;
             self.leave_triggers_path(transaction).await?;
         }
@@ -352,6 +355,7 @@ impl<'a> Write<'a> {
         self.faults(transaction).await?;
         settle(transaction, &batch.retried).await?;
         runs::settle(transaction, &batch.runs).await?;
+        outbox::take_out(transaction, &batch.notices).await?;
         // A deferred constraint would refuse the row at COMMIT, when no row can be told from another.
         transaction
             .batch_execute("set constraints all immediate")
@@ -364,7 +368,7 @@ impl<'a> Write<'a> {
                 continue;
             };
             transaction.batch_execute("savepoint halving").await?;
-            let columns = Columns::of(actions);
+            let columns = Columns::told(actions);
             match columns
                 .insert_project_actions(transaction, self.statements)
                 .await

@@ -17,6 +17,7 @@ pub mod explanation;
 pub mod images;
 pub mod log;
 mod migrate;
+pub mod outbox;
 pub mod partitions;
 pub mod progress;
 pub mod quarantine;

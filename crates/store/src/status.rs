@@ -55,7 +55,7 @@ pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
 pub struct Deliveries {
     pub delivered: i64,
     pub parked: i64,
-    /// Actions of the log that enabled endpoints have still to settle, summed over them.
+    /// Actions of the log that endpoints have still to settle, summed over those not disabled.
     pub behind: i64,
     pub dead: i64,
 }
@@ -69,7 +69,7 @@ pub async fn deliveries(session: &Session) -> Result<Deliveries, Error> {
                    else greatest(e.cursor_seq, d.seq) end)), 0)::bigint
                 from endpoints e join delivery_progress d using (shard)
                 cross join (select coalesce(max(seq), 0) as seq from progress) as head
-                where e.state = 'enabled'),
+                where e.state <> 'disabled'),
                (select count(*) from parked where state = 'dead')",
             &[],
         )
@@ -79,6 +79,40 @@ pub async fn deliveries(session: &Session) -> Result<Deliveries, Error> {
         parked: row.get(1),
         behind: row.get(2),
         dead: row.get(3),
+    })
+}
+
+/// How many endpoints are in each state, and why those that are disabled are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    pub enabled: i64,
+    pub paused: i64,
+    /// (name, reason), by name.
+    pub disabled: Vec<(String, String)>,
+}
+
+pub async fn endpoints(session: &Session) -> Result<Endpoints, Error> {
+    let row = session
+        .query_one(
+            "select count(*) filter (where state = 'enabled'),
+               count(*) filter (where state = 'paused') from endpoints",
+            &[],
+        )
+        .await?;
+    let disabled = session
+        .query(
+            "select name, coalesce(state_reason, '') from endpoints
+             where state = 'disabled' order by name",
+            &[],
+        )
+        .await?;
+    Ok(Endpoints {
+        enabled: row.get(0),
+        paused: row.get(1),
+        disabled: disabled
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect(),
     })
 }
 

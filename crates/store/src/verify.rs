@@ -78,6 +78,7 @@ impl Actions {
             "select a.action_id, a.action_type, a.project_id, a.created_at
              from actions a left join {} on p.action_id = a.action_id
              where p.action_id is null and ($1::bigint is null or a.created_at >= $1)
+               and a.origin <> 'notice'
                and not exists (select from quarantine q where q.seq = a.seq)",
             self.rows
         );
@@ -144,7 +145,8 @@ impl Actions {
              select a.action_id, a.action_type, a.project_id, a.created_at
              from actions a left join legacy p on a.project_id = p.project_id
                and a.action_type = p.action_type and abs(a.created_at - p.created_at) <= $2
-             where p.action_id is null and ($1::bigint is null or a.created_at >= $1)",
+             where p.action_id is null and ($1::bigint is null or a.created_at >= $1)
+               and a.origin <> 'notice'",
             self.rows
         );
         stream(session, &sql, &[&since, &APART_MAX], each).await

@@ -17,6 +17,10 @@ pub struct Filter {
     pub statuses: Vec<String>,
 }
 
+/// Types of what Tidings says of itself. An endpoint gets them only where its list of types lets them
+/// through: one without a list does not.
+const NOTICES: [&str; 1] = ["endpoint_disabled"];
+
 /// What a [`Filter`] looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -45,7 +49,9 @@ impl Filter {
             environments,
             statuses,
         } = self;
-        (types.is_empty() || types.iter().any(|t| t.matches(subject.action_type)))
+        let named = types.iter().any(|t| t.matches(subject.action_type));
+        let unnamed = types.is_empty() && !NOTICES.contains(&subject.action_type);
+        (named || unnamed)
             && agrees(projects, subject.project_id)
             && agrees(environments, subject.environment)
             && agrees(statuses, subject.status)
@@ -64,6 +70,16 @@ pub struct TypePattern {
 }
 
 impl TypePattern {
+    /// The type, or how it begins.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is the beginning of types.
+    pub fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+
     pub fn matches(&self, action_type: &str) -> bool {
         if self.prefix {
             action_type.starts_with(&self.text)
@@ -101,6 +117,25 @@ impl fmt::Display for TypePattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_notice_goes_only_where_a_list_of_types_lets_it_through() {
+        let notice = Subject {
+            action_type: "endpoint_disabled",
+            project_id: None,
+            environment: None,
+            status: Some("warning"),
+        };
+        for (patterns, wanted) in [
+            (&[][..], false),
+            (&["endpoints_added"][..], false),
+            (&["endpoint_disabled"][..], true),
+            (&["endpoint_*"][..], true),
+            (&["*"][..], true),
+        ] {
+            assert_eq!(types(patterns).matches(&notice), wanted, "{patterns:?}");
+        }
+    }
 
     const SUBJECT: Subject<'_> = Subject {
         action_type: "endpoints_added",

@@ -198,6 +198,41 @@ mod tests {
             prop_assert!(plain.duration_since(now) + rounding >= delay * 9 / 10);
         }
 
+        /// A whole life: each attempt is made when it is due and fails at once.
+        #[test]
+        fn a_delivery_is_given_up_within_its_window_and_its_attempts_never_go_back(
+            seconds in proptest::collection::vec(0..1_000_000u64, 0..12),
+            answers in proptest::collection::vec((300..600u16, retry_after(), 0.0..1.0), 13),
+        ) {
+            let schedule = schedule(&seconds);
+            let begun = at(NOW);
+            let day = SignedDuration::try_from(RETRY_AFTER_MAX).unwrap();
+            let rounding = SignedDuration::from_micros(1);
+            let (mut now, mut window) = (begun, SignedDuration::ZERO);
+            for (attempt, (status, asked, random)) in (1..).zip(answers) {
+                match next(attempt, &answered(status, asked), &schedule, now, random) {
+                    Next::RetryAt(time) => {
+                        let delay = SignedDuration::from_secs(seconds[attempt as usize - 1] as i64);
+                        let asked = asked.map_or(SignedDuration::ZERO, |_| day);
+                        window += (delay * 11 / 10).max(asked) + rounding;
+                        prop_assert!(time >= now, "never goes back in time");
+                        prop_assert!(time.duration_since(begun) <= window, "the window holds");
+                        prop_assert!(attempt as usize <= seconds.len());
+                        now = time;
+                    }
+                    Next::Dead => {
+                        prop_assert_eq!(attempt as usize, seconds.len() + 1);
+                        break;
+                    }
+                    Next::Disable => {
+                        prop_assert_eq!(status, 410);
+                        break;
+                    }
+                    Next::Delivered => prop_assert!(false, "{} delivers nothing", status),
+                }
+            }
+        }
+
         #[test]
         fn no_delay_and_no_time_overflows(
             delay in any::<u64>(), random in any::<f64>(), asked in retry_after(),

@@ -1,6 +1,6 @@
 //! A batch turned on its side: one array a column, for unnest.
 
-use activity::{Action, ActionId, Seq};
+use activity::{Action, ActionId, Origin, Seq};
 use postgres_types::{PgLsn, ToSql};
 use serde_json::Value;
 use tokio_postgres::Transaction;
@@ -55,6 +55,17 @@ impl<'a> Columns<'a> {
         {
             let committed = committed_at.as_microsecond().div_euclid(1_000_000);
             columns.push(id, action, action.created_at.unwrap_or(committed));
+        }
+        columns
+    }
+
+    /// For `project_actions` alone: those of them that belong there.
+    pub(super) fn told(actions: &'a [NewAction]) -> Self {
+        let mut columns = Self::default();
+        for action in actions.iter().filter(|a| a.origin != Origin::Notice) {
+            let committed = action.committed_at.as_microsecond().div_euclid(1_000_000);
+            let created = action.action.created_at.unwrap_or(committed);
+            columns.push(&action.id, &action.action, created);
         }
         columns
     }

@@ -116,6 +116,20 @@ pub async fn find(session: &Session, name_or_id: &str) -> Result<Option<StoredEn
     Ok(row.as_ref().map(from_row))
 }
 
+/// Those of these ids, as far as they are there.
+pub async fn of(session: &Session, ids: &[&str]) -> Result<Vec<StoredEndpoint>, Error> {
+    let statement = format!("select {COLUMNS} from endpoints where endpoint_id = any($1)");
+    let rows = session.query(&statement, &[&ids]).await?;
+    Ok(rows.iter().map(from_row).collect())
+}
+
+/// The ids of the endpoints of these shards, each with its revision.
+pub async fn revisions(session: &Session, shards: &[i16]) -> Result<Vec<(String, i64)>, Error> {
+    let statement = "select endpoint_id, revision from endpoints where shard = any($1)";
+    let rows = session.query(statement, &[&shards]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Tells two states of the table apart: how many endpoints, and the sum of their revisions. Not the
 /// newest one: revisions are not committed in the order in which they are taken.
 pub async fn revision(session: &Session) -> Result<(i64, i64), Error> {

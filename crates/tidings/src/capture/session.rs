@@ -159,7 +159,8 @@ async fn write<'a>(
             }
             _ = retry.tick() => {
                 let tried = in_time(GROUP_MAX, writer.retry()).await?;
-                if in_time(GROUP_MAX, writer.watch()).await? || tried {
+                let watched = in_time(GROUP_MAX, writer.watch()).await?;
+                if in_time(GROUP_MAX, writer.notice()).await? || watched || tried {
                     retry.reset_after(RETRY_SPACING);
                 }
                 continue;

@@ -26,6 +26,11 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
     };
     let slot = catalog::slot(&session, &settings.capture.slot).await?;
     let deliveries = status::deliveries(&session).await?;
+    let endpoints = status::endpoints(&session).await?;
+    let disabled = endpoints.disabled.iter();
+    let disabled: Vec<Value> = disabled
+        .map(|(name, reason)| json!({"name": name, "reason": reason}))
+        .collect();
     let (state, reason) = match (&capture, &slot) {
         (c, _) if c.active => ("active", None),
         (c, _) if c.standby => ("standby", c.stop_reason.clone()),
@@ -58,6 +63,9 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
         "deliveries": {
             "delivered": deliveries.delivered, "parked": deliveries.parked,
             "behind": deliveries.behind, "dead": deliveries.dead,
+        },
+        "endpoints": {
+            "enabled": endpoints.enabled, "paused": endpoints.paused, "disabled": disabled,
         },
         "quarantine": status::quarantined(&session).await?,
         "reconcile": reconcile(&session).await?,
@@ -115,6 +123,21 @@ fn human(told: &Value) -> String {
         text(&deliveries["behind"]),
         text(&deliveries["dead"])
     );
+    let endpoints = &told["endpoints"];
+    let disabled = endpoints["disabled"].as_array();
+    lines += &format!(
+        "endpoints   {} enabled, {} paused, {} disabled\n",
+        text(&endpoints["enabled"]),
+        text(&endpoints["paused"]),
+        disabled.map_or(0, Vec::len)
+    );
+    for endpoint in disabled.into_iter().flatten() {
+        lines += &format!(
+            "            {} is disabled: {}\n",
+            text(&endpoint["name"]),
+            text(&endpoint["reason"])
+        );
+    }
     lines += &format!("quarantine  {}\n", text(&told["quarantine"]));
     if !told["rules_error"].is_null() {
         lines += &format!(

@@ -2,19 +2,29 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use store::log::LoggedAction;
-use webhook::Endpoint;
+use webhook::{Endpoint, Subject};
 
-use super::lane::{Job, Lane};
+use super::alarms::Alarms;
+use super::lane::{Job, Lane, Terms};
+use super::routing::Routing;
+use super::standings::Standings;
 
-/// Every lane, and the order in which those with work take turns.
+/// Every lane, and the order in which those with work take turns. Nothing here asks every lane: there
+/// may be ten thousand.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    lanes: HashMap<String, Lane>,
-    turns: VecDeque<String>,
-    waiting: HashSet<String>,
+    lanes: HashMap<Arc<str>, Lane>,
+    routing: Routing,
+    turns: VecDeque<Arc<str>>,
+    /// Those in `turns`.
+    waiting: HashSet<Arc<str>>,
+    alarms: Alarms,
+    /// Touched since the standings were brought up to date.
+    touched: HashSet<Arc<str>>,
+    standings: Standings,
 }
 
 impl Lanes {
@@ -23,47 +33,94 @@ impl Lanes {
     }
 
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Lane> {
-        self.lanes.get_mut(id)
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.values()
-    }
-
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.lanes.values_mut()
-    }
-
-    pub fn at_head(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.values().filter(|lane| lane.is_at_head())
+        let (id, _) = self.lanes.get_key_value(id)?;
+        self.touched.insert(id.clone());
+        self.lanes.get_mut(&*id.clone())
     }
 
     pub fn insert(&mut self, lane: Lane) {
-        self.lanes.insert(lane.endpoint.id.clone(), lane);
+        let id: Arc<str> = lane.endpoint.id.as_str().into();
+        self.routing.insert(&id, &lane.endpoint.filter);
+        self.touched.insert(id.clone());
+        self.lanes.insert(id, lane);
     }
 
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.lanes.retain(|id, _| keep(id));
+    /// Brings a lane to the endpoint as it is by now.
+    pub fn update(&mut self, endpoint: Arc<Endpoint>, terms: Terms, now: Instant) {
+        let id: Arc<str> = endpoint.id.as_str().into();
+        self.routing.insert(&id, &endpoint.filter);
+        if let Some(lane) = self.get_mut(&id) {
+            lane.update(endpoint, terms, now);
+        }
+        self.wake(&id);
     }
 
-    /// Offers an action to every lane at the head.
+    pub fn remove(&mut self, id: &str) {
+        self.lanes.remove(id);
+        self.routing.remove(id);
+        self.alarms.cancel(id);
+        self.touched.remove(id);
+        self.standings.remove(id);
+    }
+
+    /// How the lanes stand by now.
+    pub fn standings(&mut self) -> &mut Standings {
+        for id in self.touched.drain() {
+            if let Some(lane) = self.lanes.get(&id) {
+                self.standings.update(&id, lane);
+            }
+        }
+        &mut self.standings
+    }
+
+    /// Offers an action to the lanes that may want it.
     pub fn offer(&mut self, action: &Arc<LoggedAction>, now: Instant) {
-        for lane in self.lanes.values_mut() {
-            lane.offer(action, now);
-            wake(&mut self.turns, &mut self.waiting, lane);
+        for id in self.routing.candidates(&Subject::from(&action.action)) {
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.offer(action, now);
+                self.touched.insert(id.clone());
+                if lane.has_work() && self.waiting.insert(id.clone()) {
+                    self.turns.push_back(id.clone());
+                }
+            }
+        }
+    }
+
+    /// Lets lanes go behind whose actions have waited for `patience`.
+    pub fn check_age(&mut self, now: Instant, patience: Duration) {
+        let holding: Vec<Arc<str>> = self.standings().holding().cloned().collect();
+        for id in holding {
+            if let Some(lane) = self.get_mut(&id) {
+                lane.check_age(now, patience);
+            }
         }
     }
 
     /// Lets a lane take its turn again.
     pub fn wake(&mut self, id: &str) {
-        if let Some(lane) = self.lanes.get(id) {
-            wake(&mut self.turns, &mut self.waiting, lane);
+        if let Some((id, lane)) = self.lanes.get_key_value(id)
+            && lane.has_work()
+            && self.waiting.insert(id.clone())
+        {
+            self.turns.push_back(id.clone());
+        }
+    }
+
+    /// When lanes may take their turn again that wait for nothing but time.
+    pub fn next_alarm(&self) -> Option<Instant> {
+        self.alarms.first()
+    }
+
+    /// Lets them.
+    pub fn ring(&mut self, now: Instant) {
+        while let Some(id) = self.alarms.due(now) {
+            self.wake(&id);
         }
     }
 
     /// The next attempt of the lane whose turn it is. Where it is crowded, lanes with attempts under
     /// way wait: hanging endpoints never take every place.
-    pub fn next(&mut self, crowded: bool) -> Option<Turn> {
+    pub fn next(&mut self, crowded: bool, now: Instant) -> Option<Turn> {
         let mut passed_over = Vec::new();
         let mut turn = None;
         while let Some(id) = self.turns.pop_front() {
@@ -76,25 +133,26 @@ impl Lanes {
                 continue;
             }
             self.waiting.remove(&id);
-            if let Some(job) = lane.next() {
-                wake(&mut self.turns, &mut self.waiting, lane);
-                let (endpoint, generation) = (lane.endpoint.clone(), lane.generation);
-                turn = Some(Turn {
-                    endpoint,
-                    generation,
-                    job,
-                });
-                break;
+            self.touched.insert(id.clone());
+            let Some(job) = lane.next(now) else {
+                if let Some(at) = lane.next_at(now) {
+                    self.alarms.set(id, at);
+                }
+                continue;
+            };
+            let (endpoint, generation) = (lane.endpoint.clone(), lane.generation);
+            if lane.has_work() && self.waiting.insert(id.clone()) {
+                self.turns.push_back(id);
             }
+            turn = Some(Turn {
+                endpoint,
+                generation,
+                job,
+            });
+            break;
         }
         self.turns.extend(passed_over);
         turn
-    }
-}
-
-fn wake(turns: &mut VecDeque<String>, waiting: &mut HashSet<String>, lane: &Lane) {
-    if lane.has_work() && waiting.insert(lane.endpoint.id.clone()) {
-        turns.push_back(lane.endpoint.id.clone());
     }
 }
 
@@ -103,4 +161,84 @@ pub struct Turn {
     pub endpoint: Arc<Endpoint>,
     pub generation: u64,
     pub job: Job,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::deliver::lane::tests::{TERMS, action_of, endpoint};
+    use store::endpoints::Rate;
+
+    fn lanes(rate: Option<Rate>) -> Lanes {
+        let mut lanes = Lanes::default();
+        for (id, project) in [("ep_a", "a"), ("ep_b", "b"), ("ep_all", "")] {
+            let mut endpoint = Endpoint::clone(&endpoint());
+            endpoint.id = id.to_owned();
+            endpoint
+                .filter
+                .projects
+                .extend((!project.is_empty()).then(|| project.to_owned()));
+            let (terms, beginning) = (Terms { rate, ..TERMS }, Default::default());
+            lanes.insert(Lane::new(Arc::new(endpoint), 0, 0, terms, beginning));
+        }
+        lanes
+    }
+
+    #[test]
+    fn only_lanes_that_an_action_may_be_for_are_touched() {
+        let (mut lanes, now) = (lanes(None), Instant::now());
+        assert_eq!(lanes.standings().take_changed().len(), 3);
+        lanes.offer(&action_of("a", 1, 0), now);
+        let changed: BTreeSet<Arc<str>> = lanes.standings().take_changed().into_iter().collect();
+        assert_eq!(changed, BTreeSet::from(["ep_a".into(), "ep_all".into()]));
+        let holding: BTreeSet<Arc<str>> = lanes.standings().holding().cloned().collect();
+        assert_eq!(holding, changed);
+        let turns: BTreeSet<String> = std::iter::from_fn(|| lanes.next(false, now))
+            .map(|turn| turn.endpoint.id.clone())
+            .collect();
+        assert_eq!(
+            turns,
+            BTreeSet::from(["ep_a".to_owned(), "ep_all".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_lane_that_waits_for_its_rate_takes_its_turn_when_its_alarm_rings() {
+        let rate = Rate {
+            attempts: 1,
+            seconds: 5,
+        };
+        let (mut lanes, now) = (lanes(Some(rate)), Instant::now());
+        lanes.offer(&action_of("c", 1, 0), now);
+        lanes.offer(&action_of("c", 2, 0), now);
+        assert!(lanes.next(false, now).is_some() && lanes.next(false, now).is_none());
+        let at = lanes.next_alarm().unwrap();
+        assert_eq!(at, now + Duration::from_secs(5));
+        lanes.ring(at - Duration::from_millis(1));
+        assert!(lanes.next(false, at).is_none(), "nobody woke it");
+        lanes.ring(at);
+        assert_eq!(
+            lanes.next(false, at).map(|turn| turn.endpoint.id.clone()),
+            Some("ep_all".into())
+        );
+        assert_eq!(lanes.next_alarm(), None);
+    }
+
+    #[test]
+    fn a_removed_lane_leaves_nothing_behind() {
+        let (mut lanes, now) = (lanes(None), Instant::now());
+        lanes.offer(&action_of("a", 1, 0), now);
+        for id in ["ep_a", "ep_b", "ep_all"] {
+            lanes.standings();
+            lanes.remove(id);
+        }
+        assert!(lanes.next(false, now).is_none());
+        assert!(!lanes.standings().any_at_head());
+        assert_eq!(
+            lanes.standings().shards().count() + lanes.standings().holding().count(),
+            0
+        );
+    }
 }

@@ -4,22 +4,47 @@
 //! its own cursor (it is *behind*), it asks for the log itself; it rejoins the head once it has read
 //! as far. An action leaves `unsettled` only when its attempt is committed, so [`Lane::settled_to`]
 //! is what a restart may begin after.
+//!
+//! Of an endpoint that wants order, a failing delivery keeps back what comes after it: in the whole
+//! lane, which then waits behind, or in its project, which is then on [`hold`].
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+mod breaker;
+mod digest;
+mod gate;
+mod hold;
+mod job;
+mod rate;
+mod sending;
+mod terms;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activity::Seq;
-use store::delivery::CursorMove;
+use store::delivery::{AttemptRecord, AttemptResult, CursorMove, HeldMove, StoredHold};
+use store::endpoints::Order;
 use store::log::LoggedAction;
 use webhook::{Endpoint, Subject};
+
+use digest::Groups;
+use gate::Gate;
+use hold::Holds;
+use job::project;
+use sending::UnderWay;
+
+pub use breaker::{BreakerChange, BreakerSettings};
+pub use job::{Class, Job};
+pub use terms::Terms;
+pub use verdict::Verdict;
 
 /// First attempts that wait in memory; one more sends the lane behind.
 const QUEUE_MAX: usize = 256;
 /// A lane that reads for itself asks for more below this many.
 const QUEUE_LOW: usize = 64;
-/// Due retries that wait in memory.
-const RETRIES_MAX: usize = 32;
+/// A digest's cursor is stored with its attempts, and when it has come this far without any.
+const CURSOR_STEP: i64 = 1000;
 
 #[derive(Debug)]
 pub struct Lane {
@@ -27,24 +52,40 @@ pub struct Lane {
     pub shard: i16,
     /// Tells this lane from an earlier one of the same endpoint, whose attempts may still be under way.
     pub generation: u64,
-    in_flight_max: usize,
+    terms: Terms,
+    gate: Gate,
     reading: Reading,
     /// As the database has them.
     stored_cursor: Seq,
     stored_behind: bool,
     /// Actions up to here were settled before this lane was made, or read by itself.
     skip_to: Seq,
-    /// Settled past `skip_to` by whoever delivered before.
-    settled_before: HashSet<Seq>,
-    queue: VecDeque<Queued>,
-    /// First attempts queued, under way, or over and not yet committed.
-    unsettled: BTreeSet<Seq>,
-    in_flight: usize,
+    /// Settled, and not passed for good: they may be read once more.
+    settled_ahead: BTreeSet<Seq>,
+    /// The newest action that was for it.
+    newest: Seq,
+    queue: VecDeque<Job>,
+    groups: Groups,
+    /// First attempts grouped, queued, under way, or over and not yet committed, and since when they
+    /// can be sent.
+    unsettled: BTreeMap<Seq, Instant>,
+    /// The first and last actions of digests that are over, while they may be read once more.
+    spans: BTreeMap<Seq, Seq>,
+    /// Parked deliveries that nothing overtakes, where the endpoint wants order in all.
+    heads: BTreeSet<Seq>,
+    holds: Holds,
     retries: VecDeque<Job>,
     /// Queued or under way or not yet committed.
     retrying: HashSet<Seq>,
-    retries_in_flight: usize,
-    retry_is_next: bool,
+    replays: VecDeque<Job>,
+    replaying: HashSet<Seq>,
+    under_way: UnderWay,
+    /// How many attempts are under way of each project.
+    busy: HashMap<String, usize>,
+    /// The class that had the last turn.
+    last: Class,
+    /// Nothing is sent for now.
+    paused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +94,8 @@ enum Reading {
     Own { read_to: Seq },
 }
 
-#[derive(Debug)]
-struct Queued {
-    action: Arc<LoggedAction>,
-    since: Instant,
-}
-
-/// One attempt to make.
-#[derive(Clone, Debug)]
-pub struct Job {
-    pub action: Arc<LoggedAction>,
-    /// From 1.
-    pub attempt: u32,
-}
-
 /// Where a lane begins.
+#[derive(Clone, Debug, Default)]
 pub struct Beginning {
     pub cursor: Seq,
     /// Reads for itself from the cursor.
@@ -76,6 +104,9 @@ pub struct Beginning {
     pub stored_behind: bool,
     /// Settled past the cursor.
     pub settled: Vec<Seq>,
+    /// Parked at or past the cursor: they count where the endpoint wants order in all.
+    pub heads: Vec<Seq>,
+    pub holds: Vec<StoredHold>,
 }
 
 impl Lane {
@@ -83,7 +114,7 @@ impl Lane {
         endpoint: Arc<Endpoint>,
         shard: i16,
         generation: u64,
-        in_flight_max: usize,
+        terms: Terms,
         beginning: Beginning,
     ) -> Self {
         let Beginning {
@@ -91,34 +122,90 @@ impl Lane {
             behind,
             stored_behind,
             settled,
+            heads,
+            holds,
         } = beginning;
-        let reading = if behind {
-            Reading::Own { read_to: cursor }
-        } else {
-            Reading::Head
+        let heads = match terms.order {
+            Order::Endpoint => heads.into_iter().collect(),
+            Order::Parallel | Order::Project => BTreeSet::new(),
         };
         Self {
             endpoint,
             shard,
             generation,
-            in_flight_max,
-            reading,
+            terms,
+            gate: Gate::new(terms.rate, terms.breaker),
+            reading: if behind {
+                Reading::Own { read_to: cursor }
+            } else {
+                Reading::Head
+            },
             stored_cursor: cursor,
             stored_behind,
             skip_to: cursor,
-            settled_before: settled.into_iter().collect(),
+            settled_ahead: settled.into_iter().collect(),
+            newest: cursor,
             queue: VecDeque::new(),
-            unsettled: BTreeSet::new(),
-            in_flight: 0,
+            groups: Groups::default(),
+            unsettled: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            heads,
+            holds: Holds::restore(holds),
             retries: VecDeque::new(),
             retrying: HashSet::new(),
-            retries_in_flight: 0,
-            retry_is_next: false,
+            replays: VecDeque::new(),
+            replaying: HashSet::new(),
+            under_way: UnderWay::default(),
+            busy: HashMap::new(),
+            last: Class::Replay,
+            paused: false,
+        }
+    }
+
+    /// Sends nothing more, or goes on. What comes meanwhile waits in the log.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        if paused {
+            self.fall_behind();
+        }
+    }
+
+    /// Takes the endpoint as it is by now. What its filter refuses is settled unsent.
+    pub fn update(&mut self, endpoint: Arc<Endpoint>, terms: Terms, now: Instant) {
+        let filtered = endpoint.filter != self.endpoint.filter;
+        self.endpoint = endpoint;
+        self.gate.set(terms.rate, terms.breaker);
+        if terms.order != Order::Endpoint {
+            self.heads.clear();
+        }
+        if filtered && self.terms.digest.is_some() {
+            // What is told of together depends on the filter.
+            self.fall_behind();
+        }
+        if terms.digest != self.terms.digest {
+            for job in self.groups.end_all() {
+                self.enqueue(job, now);
+            }
+        }
+        self.terms = terms;
+        if filtered {
+            self.drop_unwanted();
         }
     }
 
     pub fn is_at_head(&self) -> bool {
         self.reading == Reading::Head
+    }
+
+    /// Whether its shard's progress waits for it. A lane of digests keeps a cursor of its own: what it
+    /// gathers may be older than a restart should go back for all.
+    pub fn counts_for_shard(&self) -> bool {
+        self.is_at_head() && self.terms.digest.is_none()
+    }
+
+    /// Whether anything keeps [`Lane::settled_to`] from following the head.
+    pub fn has_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
     }
 
     /// Takes an action from the dispatcher. A lane that reads for itself, or that is full, does not.
@@ -128,20 +215,38 @@ impl Lane {
                 return self.fall_behind();
             }
             self.push(action.clone(), now);
+            if self.paused {
+                self.fall_behind();
+            }
         }
     }
 
-    /// The cursor to read the log from, where the lane reads for itself and has room.
+    /// The cursor to read the log from, where the lane reads for itself and can go on.
     pub fn wants_log(&self) -> Option<Seq> {
         match self.reading {
-            Reading::Own { read_to } if self.queue.len() < QUEUE_LOW => Some(read_to),
+            Reading::Own { .. } if self.paused => None,
+            Reading::Own { read_to } if self.queue.len() < QUEUE_LOW && self.heads.is_empty() => {
+                Some(read_to)
+            }
             Reading::Own { .. } | Reading::Head => None,
         }
     }
 
-    /// Takes what was read for it; `read_to` is how far, actions that are not for it included.
-    /// `head` is the last action that the dispatcher has offered: having read as far, it rejoins.
-    pub fn feed(&mut self, actions: &[Arc<LoggedAction>], read_to: Seq, head: Seq, now: Instant) {
+    /// Takes what was read for it after `after`, as [`Lane::wants_log`] said; an answer that is
+    /// overtaken by what the lane did since is of no use. `read_to` is how far it was read, actions
+    /// that are not for it included. `head` is the last action that the dispatcher has offered: having
+    /// read as far, the lane rejoins.
+    pub fn feed(
+        &mut self,
+        after: Seq,
+        actions: &[Arc<LoggedAction>],
+        read_to: Seq,
+        head: Seq,
+        now: Instant,
+    ) {
+        if self.reading != (Reading::Own { read_to: after }) {
+            return;
+        }
         for action in actions {
             if self.wants(action) {
                 self.push(action.clone(), now);
@@ -153,112 +258,97 @@ impl Lane {
         } else {
             Reading::Own { read_to }
         };
+        self.prune();
     }
 
-    /// Leaves the head where the oldest action has waited for `patience`, so that its shard goes on.
-    pub fn check_age(&mut self, now: Instant, patience: Duration) {
-        let stale = |q: &Queued| now.saturating_duration_since(q.since) > patience;
-        if self.is_at_head() && self.queue.front().is_some_and(stale) {
-            self.fall_behind();
-        }
+    /// A project to read the log for, and the seq to read it after: it was held, and can go on.
+    pub fn wants_held(&self) -> Option<(&str, Seq)> {
+        self.holds.wants().filter(|_| !self.paused)
     }
 
-    /// How many due retries it can take.
-    pub fn room_for_retries(&self) -> usize {
-        RETRIES_MAX.saturating_sub(self.retrying.len())
-    }
-
-    /// Whether a due delivery is not on its way already.
-    pub fn is_retrying(&self, seq: Seq) -> bool {
-        self.retrying.contains(&seq)
-    }
-
-    pub fn push_retry(&mut self, job: Job) {
-        if self.retrying.insert(job.action.seq) {
-            self.retries.push_back(job);
-        }
-    }
-
-    /// The next attempt to make, if the limits allow one. Retries and first attempts take turns, and
-    /// each leaves a place to the other.
-    pub fn next(&mut self) -> Option<Job> {
-        self.drop_unwanted();
-        let firsts_in_flight = self.in_flight - self.retries_in_flight;
-        if self.in_flight >= self.in_flight_max {
-            return None;
-        }
-        let reserved = self.in_flight_max - 1;
-        let may_first = !self.queue.is_empty() && firsts_in_flight < reserved;
-        let may_retry = !self.retries.is_empty() && self.retries_in_flight < reserved;
-        let job = if may_retry && (self.retry_is_next || !may_first) {
-            self.retries_in_flight += 1;
-            self.retry_is_next = false;
-            self.retries.pop_front()?
-        } else if may_first {
-            self.retry_is_next = true;
-            Job {
-                action: self.queue.pop_front()?.action,
-                attempt: 1,
-            }
-        } else {
-            return None;
+    /// Takes what was read of a project after `after`, as [`Lane::wants_held`] said, and up to
+    /// `read_to`. `head` is the last action that the dispatcher has offered.
+    pub fn feed_held(
+        &mut self,
+        project: &str,
+        after: Seq,
+        actions: &[Arc<LoggedAction>],
+        read_to: Seq,
+        head: Seq,
+    ) {
+        let position = match self.reading {
+            Reading::Own { read_to } => read_to,
+            Reading::Head => head.max(self.skip_to),
         };
-        self.in_flight += 1;
-        Some(job)
+        let wanted = actions.iter().filter(|action| {
+            !self.settled_ahead.contains(&action.seq)
+                && !self.unsettled.contains_key(&action.seq)
+                && accepts(&self.endpoint, action)
+        });
+        self.holds
+            .feed(project, after, wanted, self.terms.digest, read_to, position);
     }
 
-    /// The filter is that of the moment of the attempt: what it refuses by now is settled unsent.
-    fn drop_unwanted(&mut self) {
-        while let Some(queued) = self.queue.front()
-            && !self.accepts(&queued.action)
-        {
-            self.unsettled.remove(&queued.action.seq);
-            self.queue.pop_front();
+    /// Leaves the head where an action has waited for `patience`, so that its shard goes on.
+    pub fn check_age(&mut self, now: Instant, patience: Duration) {
+        let stale = |job: &Job| {
+            let since = self.unsettled.get(&job.seq());
+            since.is_some_and(|since| now.saturating_duration_since(*since) > patience)
+        };
+        if self.is_at_head() && self.queue.iter().any(stale) {
+            self.fall_behind();
         }
     }
 
     /// Whether the endpoint asks for this action.
     pub fn accepts(&self, action: &LoggedAction) -> bool {
-        self.endpoint.filter.matches(&Subject::from(&action.action))
-    }
-
-    pub fn is_idle(&self) -> bool {
-        self.in_flight == 0
-    }
-
-    /// Whether [`Lane::next`] might give something.
-    pub fn has_work(&self) -> bool {
-        self.in_flight < self.in_flight_max && !(self.queue.is_empty() && self.retries.is_empty())
-    }
-
-    /// An attempt is over, though not yet committed.
-    pub fn finished(&mut self, attempt: u32) {
-        self.in_flight -= 1;
-        if attempt > 1 {
-            self.retries_in_flight -= 1;
-        }
+        accepts(&self.endpoint, action)
     }
 
     /// The attempt is committed.
-    pub fn settled(&mut self, seq: Seq, attempt: u32) {
-        if attempt > 1 {
-            self.retrying.remove(&seq);
+    pub fn settled(&mut self, record: &AttemptRecord) {
+        if record.result == AttemptResult::Deferred {
+            return;
+        }
+        if record.attempt > 1 {
+            self.retrying.remove(&record.seq);
+        } else if record.replay_id.is_some() {
+            self.replaying.remove(&record.seq);
+        } else if self.unsettled.contains_key(&record.seq) {
+            self.first_settled(record.seq);
+            record
+                .covers
+                .iter()
+                .for_each(|seq| self.first_settled(*seq));
+            self.prune();
         } else {
-            self.unsettled.remove(&seq);
+            self.holds.settled(record.seq);
+            record
+                .covers
+                .iter()
+                .for_each(|seq| self.holds.settled(*seq));
         }
     }
 
     /// Everything up to here is settled once the first attempts in `over` are committed too. `head`
     /// is the last action that the dispatcher has offered.
     pub fn settled_to(&self, head: Seq, over: &[Seq]) -> Seq {
-        match (
-            self.unsettled.iter().find(|seq| !over.contains(seq)),
-            self.reading,
-        ) {
-            (Some(oldest), _) => oldest.previous(),
+        let oldest = self.unsettled.keys().find(|seq| !over.contains(seq));
+        let to = match (oldest, self.reading) {
+            (Some(oldest), Reading::Head) => oldest.previous(),
+            (Some(oldest), Reading::Own { read_to }) => oldest.previous().min(read_to),
             (None, Reading::Own { read_to }) => read_to,
             (None, Reading::Head) => head.max(self.skip_to),
-        }
+        };
+        // A restart must find a digest that was sent whole, after where it begins.
+        let spans = self.spans.iter().rev();
+        spans.fold(to, |to, (first, last)| {
+            if (*first..*last).contains(&to) {
+                first.previous()
+            } else {
+                to
+            }
+        })
     }
 
     /// What the next settlement must store of this lane. `shard_seq` is what it stores of the shard:
@@ -267,9 +357,16 @@ impl Lane {
         let cursor = self.settled_to(head, over);
         let behind = match self.reading {
             Reading::Own { .. } => true,
+            Reading::Head if self.terms.digest.is_some() => true,
             Reading::Head => self.stored_behind && cursor < shard_seq,
         };
-        let moved = behind != self.stored_behind || (behind && cursor > self.stored_cursor);
+        let step = if self.is_at_head() && over.is_empty() && self.terms.digest.is_some() {
+            CURSOR_STEP
+        } else {
+            1
+        };
+        let further = cursor.get() >= self.stored_cursor.get().saturating_add(step);
+        let moved = behind != self.stored_behind || (behind && further);
         moved.then(|| CursorMove {
             endpoint_id: self.endpoint.id.clone(),
             cursor,
@@ -282,31 +379,116 @@ impl Lane {
         self.stored_behind = moved.behind;
     }
 
+    /// What the next settlement must store of its holds.
+    pub fn held_moves(&self, over: &[Seq]) -> Vec<HeldMove> {
+        self.holds.moves(&self.endpoint.id, over)
+    }
+
+    pub fn held_stored(&mut self, moved: &HeldMove) {
+        self.holds.stored(moved);
+    }
+
+    /// Whether something of it is not stored as it is, whatever may happen next.
+    pub fn is_astray(&self) -> bool {
+        self.is_at_head() && self.stored_behind && self.terms.digest.is_none()
+    }
+
     fn wants(&self, action: &LoggedAction) -> bool {
         action.seq > self.skip_to
-            && !self.settled_before.contains(&action.seq)
+            && !self.settled_ahead.contains(&action.seq)
+            && !self.unsettled.contains_key(&action.seq)
             && self.accepts(action)
+            && !self.holds.has(project(action), action.seq)
     }
 
     fn push(&mut self, action: Arc<LoggedAction>, now: Instant) {
-        self.unsettled.insert(action.seq);
-        self.queue.push_back(Queued { action, since: now });
+        self.newest = self.newest.max(action.seq);
+        self.unsettled.insert(action.seq, now);
+        match self.terms.digest {
+            None => self.queue.push_back(Job::first(action)),
+            Some(digest) => {
+                for job in self.groups.push(action, digest, now) {
+                    self.enqueue(job, now);
+                }
+            }
+        }
+    }
+
+    /// A digest is over: from now on it waits to be sent.
+    fn enqueue(&mut self, job: Job, now: Instant) {
+        for seq in job.seqs() {
+            self.unsettled.insert(seq, now);
+        }
+        self.queue.push_back(job);
+    }
+
+    fn first_settled(&mut self, seq: Seq) {
+        self.unsettled.remove(&seq);
+        self.settled_ahead.insert(seq);
+    }
+
+    /// Forgets what was settled before everything that may be read once more.
+    fn prune(&mut self) {
+        let oldest = self.unsettled.first_key_value().map(|(seq, _)| *seq);
+        let passed = match (oldest, self.reading) {
+            (Some(oldest), Reading::Own { read_to }) => oldest.min(read_to.next()),
+            (Some(oldest), Reading::Head) => oldest,
+            (None, Reading::Own { read_to }) => read_to.next(),
+            // What comes later may be of the beginning.
+            (None, Reading::Head) => self.newest.next(),
+        };
+        while self.settled_ahead.first().is_some_and(|seq| *seq < passed) {
+            self.settled_ahead.pop_first();
+        }
+        self.spans.retain(|_, last| *last >= passed);
     }
 
     /// Gives back what waits: it is read again from the log. What is under way stays unsettled.
     fn fall_behind(&mut self) {
-        let Some(first) = self.queue.front().map(|q| q.action.seq) else {
-            return;
-        };
-        for queued in self.queue.drain(..) {
-            self.unsettled.remove(&queued.action.seq);
+        let queued = self.queue.iter().map(Job::seq).min();
+        if let Some(first) = queued.into_iter().chain(self.groups.first()).min() {
+            self.read_again_after(first.previous());
         }
-        self.skip_to = first.previous();
-        self.reading = Reading::Own {
-            read_to: first.previous(),
-        };
+    }
+
+    fn read_again_after(&mut self, read_to: Seq) {
+        for job in self.queue.drain(..).chain(self.groups.end_all()) {
+            for seq in job.seqs() {
+                self.unsettled.remove(&seq);
+            }
+        }
+        self.skip_to = read_to;
+        self.reading = Reading::Own { read_to };
+    }
+
+    fn drop_unwanted(&mut self) {
+        let endpoint = self.endpoint.clone();
+        let accepts = |action: &LoggedAction| accepts(&endpoint, action);
+        let unsettled = &mut self.unsettled;
+        self.queue.retain_mut(|job| {
+            let keep = accepts(&job.action);
+            if !keep {
+                job.seqs().for_each(|seq| {
+                    unsettled.remove(&seq);
+                });
+            }
+            keep
+        });
+        let retrying = &mut self.retrying;
+        self.retries.retain(|job| {
+            let keep = accepts(&job.action);
+            if !keep {
+                retrying.remove(&job.seq());
+            }
+            keep
+        });
+        self.holds.retain(accepts);
     }
 }
 
+fn accepts(endpoint: &Endpoint, action: &LoggedAction) -> bool {
+    endpoint.filter.matches(&Subject::from(&action.action))
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,13 +3,25 @@
 //! [`run`] keeps a [`session`] alive. Everything that must survive is in the database: a session
 //! begins from cursors, parked rows and attempts, whatever the last one was doing.
 
+mod alarms;
 mod attempt;
+mod backlog;
 mod declare;
 mod dispatch;
+mod head;
 mod lane;
+mod leash;
+mod ledger;
+mod reader;
+mod replays;
+mod roster;
+mod routing;
 mod sendable;
 mod session;
 mod settle;
+mod settler;
+mod shards;
+mod standings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +29,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::Health;
 use connect::Target;
+use store::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use webhook::{Schedule, Sender};
@@ -28,6 +41,10 @@ use crate::Failure;
 use crate::backoff::Backoff;
 use crate::failure::chain;
 use crate::settings::Settings;
+
+/// What is written, or read for the head, must be answered within this; else others may own the shards
+/// by now.
+const ANSWER_MAX: Duration = leash::LENGTH;
 
 /// What every session of delivery needs.
 pub struct Context {
@@ -66,4 +83,12 @@ pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// The answer of the database, in time.
+async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER_MAX, query).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+    }
 }

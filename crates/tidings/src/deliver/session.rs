@@ -1,7 +1,12 @@
 //! One life of the deliver loop, from taking shards to giving them up.
+//!
+//! The loop waits for no answer of the database: the [`Settler`] writes, two [`Reader`]s read, and what
+//! they come to arrives beside the outcomes of the attempts.
 
-use std::collections::{HashMap, HashSet};
-use std::future::Future;
+mod hold;
+mod outcomes;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +15,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use store::actions_table::ActionsTable;
 use store::delivery::Settlement;
-use store::endpoints::{EndpointState, StoredEndpoint};
-use store::log::LoggedAction;
-use store::{Error, Purpose, Remedy, Session, delivery, endpoints, log, partitions};
+use store::{Error, Purpose, Session, partitions};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -21,28 +24,31 @@ use webhook::{Schedule, Sender};
 use super::Context;
 use super::attempt::{Attempter, Done};
 use super::dispatch::Lanes;
-use super::lane::{Beginning, Job, Lane};
-use super::sendable::sendable;
-use super::settle::{Owned, settlement};
+use super::head::Head;
+use super::leash::{self, Leash};
+use super::ledger::Ledger;
+use super::reader::{Ask, Reader, Told};
+use super::replays::Replays;
+use super::roster::Resting;
+use super::settle::Outcome;
+use super::settler::Settler;
+use super::shards::Owned;
 use crate::backoff::Backoff;
 
-/// The connection that holds the shards must answer within this; else others may own them by now.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long an outcome may wait for others before it is committed with them.
 const SETTLE_PERIOD: Duration = Duration::from_millis(25);
 /// Outcomes that are committed at once, without waiting for more.
 const SETTLE_COUNT: usize = 512;
+/// Outcomes that wait while a settlement is under way; then nothing is sent.
+const UNSETTLED_MAX: usize = 4 * SETTLE_COUNT;
 /// How often the log is looked at where nobody tells of a new action.
 const POLL_PERIOD: Duration = Duration::from_millis(250);
-/// How often endpoints, due retries and free shards are looked at.
+/// How often endpoints, due retries and positions are looked at.
 const UPKEEP_PERIOD: Duration = Duration::from_millis(500);
-/// Actions read from the log at once.
-const READ_COUNT: i64 = 500;
-/// The same for one lane that is behind.
-const READ_BEHIND_COUNT: i64 = 250;
-/// How long a stop waits for requests under way.
+/// How long a stop waits for requests under way, and for what they come to to be stored.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// What an action may wait past the timeout before its lane goes behind.
+/// What an action may wait past the timeout before its lane goes behind; and what a request may take
+/// past it before it is over for sure.
 const WAIT_SLACK: Duration = Duration::from_secs(5);
 
 /// Delivers until `stop` (then the answer is `Ok`) or until the database does not answer.
@@ -53,39 +59,55 @@ pub async fn live(
     stop: &CancellationToken,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
-    let mut deliverer = Deliverer::begin(context, sender, schedule).await?;
-    deliverer.run(stop, backoff).await
+    let mut deliverer = Deliverer::begin(context, sender, schedule, backoff).await?;
+    deliverer.run(stop).await
 }
 
-struct Deliverer<'a> {
-    context: &'a Context,
+pub(super) struct Deliverer<'a> {
+    pub(super) context: &'a Context,
     attempter: Attempter,
-    /// Holds the locks of the shards and settles.
-    session: Session,
-    /// Reads the log.
-    reader: Session,
-    owned: Owned,
-    lanes: Lanes,
+    settler: Settler,
+    leash: Leash,
+    reader: Reader,
+    pub(super) backlog: Reader,
+    pub(super) owned: Owned,
+    /// Whether shards are being taken.
+    taking: bool,
+    pub(super) lanes: Lanes,
+    pub(super) resting: HashMap<String, Resting>,
+    pub(super) ledger: Ledger,
     /// Of the endpoints as they were last read.
-    revision: (i64, i64),
-    /// The last action that was offered to the lanes at the head.
-    head: Seq,
-    attempts: JoinSet<Done>,
-    /// Over, and not committed yet.
-    done: Vec<Done>,
-    /// Whether a lane has moved since the last settlement.
-    moved: bool,
-    /// Whether the log is known to hold more for a lane.
+    pub(super) revision: (i64, i64),
+    pub(super) look_at_roster: bool,
+    pub(super) look_at_partitions: bool,
+    pub(super) look_at_replays: bool,
+    pub(super) replays: Replays,
+    pub(super) head: Head,
+    /// Whether the log is being read at the head, and whether it is to be read once more.
+    reading: bool,
     more: bool,
+    /// Each with the shard of its endpoint; `None` where the leash was off.
+    attempts: JoinSet<(i16, Option<Done>)>,
+    /// Over, and not committed yet.
+    outcomes: Vec<Outcome>,
+    /// Whether a lane has moved since the last settlement.
+    pub(super) moved: bool,
+    /// Whether a settlement is under way.
+    settling: bool,
+    /// The shards of the attempts in it.
+    committing: Vec<i16>,
+    /// Whether this life ends: no shard is taken any more.
+    stopping: bool,
     /// A settlement that the database refused for now, and when it is tried again.
-    refused: Option<(Instant, Settlement)>,
+    refused: Option<(Instant, Box<Settlement>)>,
+    backoff: &'a mut Backoff,
     /// For the next settlement.
-    withdrawn: Vec<(String, Seq)>,
-    buried: Vec<(String, Seq)>,
+    pub(super) withdrawn: Vec<(String, Seq)>,
+    pub(super) buried: Vec<(String, Seq)>,
     /// How many lanes were ever made.
-    generations: u64,
+    pub(super) generations: u64,
     /// Up to this day there are partitions for attempts.
-    covered: Date,
+    pub(super) covered: Date,
 }
 
 impl<'a> Deliverer<'a> {
@@ -93,56 +115,79 @@ impl<'a> Deliverer<'a> {
         context: &'a Context,
         sender: &Sender,
         schedule: &Schedule,
+        backoff: &'a mut Backoff,
     ) -> Result<Self, Error> {
         let schema = &context.settings.database.schema;
         let session = Session::open(&context.target, schema, Purpose::Write).await?;
-        let reader = Session::open(&context.target, schema, Purpose::Write).await?;
         let days = context.settings.webhooks.attempt_days;
         let covered = partitions::cover_attempts(&session, Timestamp::now(), days).await?;
-        let table = ActionsTable::describe(&reader, &context.settings.capture.actions_table).await;
-        let mut deliverer = Self {
+        let table = ActionsTable::describe(&session, &context.settings.capture.actions_table).await;
+        drop(session);
+        let reader = Reader::begin(&context.target, &context.settings).await?;
+        let backlog = Reader::begin(&context.target, &context.settings).await?;
+        let (settler, leash) = Settler::begin(&context.target, schema).await?;
+        Ok(Self {
             context,
             attempter: Attempter {
                 sender: sender.clone(),
                 schedule: Arc::new(schedule.clone()),
                 has_cost_usd: table.is_ok_and(|table| table.has_cost_usd()),
             },
-            session,
+            settler,
+            leash,
             reader,
+            backlog,
             owned: Owned::default(),
+            taking: false,
             lanes: Lanes::default(),
+            resting: HashMap::new(),
+            ledger: Ledger::default(),
             revision: (-1, -1),
-            head: Seq::ZERO,
-            attempts: JoinSet::new(),
-            done: Vec::new(),
-            moved: true,
+            look_at_roster: false,
+            look_at_partitions: false,
+            look_at_replays: false,
+            replays: Replays::default(),
+            head: Head::default(),
+            reading: false,
             more: false,
+            attempts: JoinSet::new(),
+            outcomes: Vec::new(),
+            moved: false,
+            settling: false,
+            committing: Vec::new(),
+            stopping: false,
             refused: None,
+            backoff,
             withdrawn: Vec::new(),
             buried: Vec::new(),
             generations: 0,
             covered,
-        };
-        deliverer.take_shards().await?;
-        Ok(deliverer)
+        })
     }
 
-    async fn run(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let (mut poll, mut upkeep) = (ticks(POLL_PERIOD), ticks(UPKEEP_PERIOD));
         let mut settle = ticks(SETTLE_PERIOD);
+        let leash = self.leash.clone();
         loop {
             self.start_attempts();
-            let full = self.done.len() >= SETTLE_COUNT && self.refused.is_none();
+            self.read_head()?;
+            self.read_backlog()?;
+            let full = self.outcomes.len() >= SETTLE_COUNT && self.may_settle();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
-                _ = upkeep.tick() => self.keep_up().await?,
-                _ = settle.tick(), if self.moved && !full => self.settle(backoff).await?,
-                () = std::future::ready(()), if full => self.settle(backoff).await?,
-                Some(done) = self.attempts.join_next() => self.take(done)?,
-                () = self.context.appended.notified() => self.dispatch().await?,
-                () = std::future::ready(()), if self.more => self.dispatch().await?,
-                _ = poll.tick() => self.dispatch().await?,
+                () = leash.snapped() => return Err(Error::TimedOut(leash::LENGTH.as_secs())),
+                report = self.settler.report() => self.hear(report?)?,
+                _ = upkeep.tick() => self.keep_up()?,
+                _ = settle.tick(), if !full => self.tick()?,
+                () = std::future::ready(()), if full => self.settle()?,
+                Some(over) = self.attempts.join_next() => self.take(over)?,
+                told = self.reader.told() => self.dispatch(told?),
+                told = self.backlog.told() => self.take_backlog(told?),
+                () = self.context.appended.notified() => self.more = true,
+                _ = poll.tick() => self.more = true,
+                () = at(self.lanes.next_alarm()) => self.lanes.ring(Instant::now()),
             }
         }
     }
@@ -151,326 +196,141 @@ impl<'a> Deliverer<'a> {
     /// stored: each would be made again.
     fn start_attempts(&mut self) {
         let places = self.context.settings.webhooks.in_flight;
-        while self.refused.is_none() && self.attempts.len() < places {
+        let now = Instant::now();
+        while self.refused.is_none()
+            && self.attempts.len() < places
+            && self.outcomes.len() < UNSETTLED_MAX
+            && self.leash.holds(now)
+        {
             let crowded = self.attempts.len() >= places - places / 4;
-            let Some(turn) = self.lanes.next(crowded) else {
+            let Some(turn) = self.lanes.next(crowded, now) else {
                 break;
             };
-            self.attempts.spawn(self.attempter.clone().attempt(turn));
+            let Some(account) = self.ledger.get(&turn.endpoint.id) else {
+                continue;
+            };
+            let shard = account.shard;
+            self.owned.begun(shard);
+            let attempt = self
+                .leash
+                .clone()
+                .bind(self.attempter.clone().attempt(turn));
+            self.attempts.spawn(async move { (shard, attempt.await) });
         }
     }
 
-    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Error> {
-        // Begun anew, the session makes the attempt again: its delivery is not settled.
-        let done = done.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
-        let (id, attempt) = (&done.record.endpoint_id, done.record.attempt);
-        if let Some(lane) = self
-            .lanes
-            .get_mut(id)
-            .filter(|l| l.generation == done.generation)
-        {
-            lane.finished(attempt.unsigned_abs());
-            self.more |= lane.wants_log().is_some();
-        }
-        self.lanes.wake(id);
-        self.done.push(done);
-        self.moved = true;
-        Ok(())
-    }
-
-    /// Offers what is new in the log to the lanes at the head, then reads for those behind.
-    async fn dispatch(&mut self) -> Result<(), Error> {
-        self.more = false;
-        if self.lanes.at_head().next().is_none() {
-            self.head = answer(log::head(&self.reader)).await?;
-        } else {
-            let actions = answer(log::after(&self.reader, self.head, READ_COUNT)).await?;
-            self.more = actions.len() == READ_COUNT as usize;
-            self.moved |= !actions.is_empty();
-            let now = Instant::now();
-            for action in actions {
-                self.head = action.seq;
-                self.lanes.offer(&Arc::new(action), now);
-            }
-            self.start_attempts();
-        }
-        self.read_behind().await
-    }
-
-    /// Reads the log for the lanes that are behind, each from its own cursor.
-    async fn read_behind(&mut self) -> Result<(), Error> {
-        let wanting: Vec<(String, Seq)> = self
-            .lanes
-            .all()
-            .filter_map(|lane| Some((lane.endpoint.id.clone(), lane.wants_log()?)))
-            .collect();
-        for (id, cursor) in wanting {
-            let actions: Vec<Arc<LoggedAction>> =
-                answer(log::after(&self.reader, cursor, READ_BEHIND_COUNT))
-                    .await?
-                    .into_iter()
-                    .map(Arc::new)
-                    .collect();
-            // Less than was asked for: that is all there is, the head included.
-            let last = actions.last().map_or(cursor, |action| action.seq);
-            let all = actions.len() < READ_BEHIND_COUNT as usize;
-            let read_to = if all { last.max(self.head) } else { last };
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.feed(&actions, read_to, self.head, Instant::now());
-                self.more |= lane.wants_log().is_some();
-            }
-            self.moved = true;
-            self.lanes.wake(&id);
+    /// Asks for what is new in the log, or where no lane is at the head, for where it ends.
+    fn read_head(&mut self) -> Result<(), Error> {
+        if self.more && !self.reading {
+            (self.more, self.reading) = (false, true);
+            let at_head = self.lanes.standings().any_at_head();
+            self.reader
+                .ask(Ask::Head(at_head.then_some(self.head.seq)))?;
         }
         Ok(())
     }
 
-    /// Commits what is over, and how far the lanes have come. What the database has no room or time
-    /// for now is kept, and committed before anything else.
-    async fn settle(&mut self, backoff: &mut Backoff) -> Result<(), Error> {
-        let settlement = match self.refused.take() {
-            Some((again_at, settlement)) if Instant::now() < again_at => {
-                self.refused = Some((again_at, settlement));
-                return Ok(());
-            }
-            Some((_, settlement)) => settlement,
-            None => self.gather(),
+    /// Offers what is new in the log to the lanes at the head.
+    fn dispatch(&mut self, told: Told) {
+        let Told::Head {
+            after,
+            actions,
+            to,
+            more,
+        } = told
+        else {
+            return;
         };
-        if settlement.is_empty() {
-            return Ok(());
-        }
-        match answer(delivery::settle(&mut self.session, &settlement)).await {
-            Ok(()) => backoff.reset(),
-            // A row at fault is that of an endpoint that is being removed: gone the next time.
-            Err(error) if matches!(error.remedy(), Remedy::Again | Remedy::RowAtFault) => {
-                let pause = backoff.next(rand::random());
-                tracing::warn!(
-                    %error, retry.pause_ms = pause.as_millis() as u64,
-                    "outcomes can not be stored; nothing is sent meanwhile"
-                );
-                self.refused = Some((Instant::now() + pause, settlement));
-                self.moved = true;
-                return Ok(());
+        self.reading = false;
+        self.more |= more;
+        match after {
+            // No lane was at the head. One that has come there meanwhile is read for from there.
+            None if !self.lanes.standings().any_at_head() && to > self.head.seq => {
+                self.head.begin(to);
+                return self.want_behind();
             }
-            Err(error) => return Err(error),
-        }
-        self.stored(&settlement);
-        Ok(())
-    }
-
-    fn gather(&mut self) -> Settlement {
-        self.moved = false;
-        let done = std::mem::take(&mut self.done);
-        let mut settlement = settlement(&self.lanes, &self.owned, self.head, done);
-        settlement.withdrawn = std::mem::take(&mut self.withdrawn);
-        settlement.buried = std::mem::take(&mut self.buried);
-        settlement
-    }
-
-    fn stored(&mut self, settlement: &Settlement) {
-        self.owned.stored(settlement);
-        for record in &settlement.attempts {
-            if let Some(lane) = self.lanes.get_mut(&record.endpoint_id) {
-                lane.settled(record.seq, record.attempt.unsigned_abs());
+            None => return,
+            // It has begun elsewhere since.
+            Some(after) if after != self.head.seq => {
+                self.more = true;
+                return;
             }
+            Some(_) if actions.is_empty() => return,
+            Some(_) => {}
         }
-        for moved in &settlement.cursors {
-            if let Some(lane) = self.lanes.get_mut(&moved.endpoint_id) {
-                lane.cursor_stored(moved);
-            }
-        }
-    }
-
-    async fn keep_up(&mut self) -> Result<(), Error> {
-        self.take_shards().await?;
-        self.read_endpoints().await?;
-        let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
         let now = Instant::now();
-        self.lanes
-            .all_mut()
-            .for_each(|lane| lane.check_age(now, patience));
-        self.read_due().await?;
-        if Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered {
-            let days = self.context.settings.webhooks.attempt_days;
-            self.covered = partitions::cover_attempts(&self.reader, Timestamp::now(), days).await?;
+        for action in actions {
+            self.lanes.offer(&action, now);
+            self.head.pass(action);
         }
-        Ok(())
+        self.moved = true;
+        self.want_behind();
     }
 
-    async fn take_shards(&mut self) -> Result<(), Error> {
-        let taken = answer(delivery::take_shards(&self.session, &self.owned.numbers())).await?;
-        if !taken.is_empty() {
-            tracing::info!(deliver.shards = taken.len(), "shards taken");
-            self.owned.take(taken);
+    /// Gives a turn to every lane that reads for itself: some may have just fallen behind.
+    fn want_behind(&mut self) {
+        for id in self.lanes.standings().reading() {
+            self.ledger.want(id);
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        self.send_replays();
+        if self.moved { self.settle() } else { Ok(()) }
+    }
+
+    fn keep_up(&mut self) -> Result<(), Error> {
+        let patience = self.context.settings.webhooks.timeout + WAIT_SLACK;
+        let (now, time) = (Instant::now(), Timestamp::now());
+        if self.owned.become_quiet(now) {
             self.revision = (-1, -1);
-            self.read_endpoints().await?;
         }
-        if self.owned.numbers().is_empty() {
-            self.context.health.deliver.stand_by();
-        } else {
-            self.context.health.deliver.up();
-        }
-        Ok(())
+        (self.look_at_roster, self.look_at_replays) = (self.owned.len() > 0, self.owned.len() > 0);
+        self.look_at_partitions = time.to_zoned(jiff::tz::TimeZone::UTC).date() >= self.covered;
+        self.lanes.check_age(now, patience);
+        self.want_behind();
+        self.ledger.wake(time);
+        // Positions of shards that settle nothing of their own are stored late.
+        self.moved = true;
+        self.depart(now)
     }
 
-    /// Brings the lanes to the endpoints as they are now.
-    async fn read_endpoints(&mut self) -> Result<(), Error> {
-        let revision = answer(endpoints::revision(&self.reader)).await?;
-        if revision == self.revision {
-            return Ok(());
-        }
-        let stored: Vec<StoredEndpoint> = endpoints::list(&self.reader)
-            .await?
-            .into_iter()
-            .filter(|endpoint| {
-                endpoint.state == EndpointState::Enabled && self.owned.get(endpoint.shard).is_some()
-            })
-            .collect();
-        let known: HashSet<&str> = stored.iter().map(|endpoint| endpoint.id.as_str()).collect();
-        self.lanes.retain(|id| known.contains(id));
-        let new: Vec<&StoredEndpoint> = stored
-            .iter()
-            .filter(|e| self.lanes.get(&e.id).is_none())
-            .collect();
-        let cursors: Vec<(String, Seq)> = new
-            .iter()
-            .map(|endpoint| (endpoint.id.clone(), self.begins_after(endpoint)))
-            .collect();
-        self.begin_at_head(&new);
-        let mut settled = answer(delivery::attempted_after(&self.reader, &cursors)).await?;
-        for endpoint in &stored {
-            let sendable = match sendable(endpoint, &self.context.settings.webhooks) {
-                Ok(sendable) => Arc::new(sendable),
-                Err(error) => {
-                    tracing::error!(endpoint.name, %error, "an endpoint can not be used");
-                    continue;
-                }
-            };
-            if let Some(lane) = self.lanes.get_mut(&endpoint.id) {
-                lane.endpoint = sendable;
-                continue;
-            }
-            let cursor = self.begins_after(endpoint);
-            let beginning = Beginning {
-                cursor,
-                // The dispatcher does not go back: a lane that begins before it reads for itself.
-                behind: endpoint.behind || cursor < self.head,
-                stored_behind: endpoint.behind,
-                settled: settled.remove(&endpoint.id).unwrap_or_default(),
-            };
-            let in_flight = self.context.settings.webhooks.endpoint_in_flight;
-            self.generations += 1;
-            let lane = Lane::new(
-                sendable,
-                endpoint.shard,
-                self.generations,
-                in_flight,
-                beginning,
-            );
-            self.lanes.insert(lane);
-        }
-        self.revision = revision;
-        Ok(())
-    }
-
-    /// Where no lane is at the head, the dispatcher begins where the first new one needs it to.
-    fn begin_at_head(&mut self, new: &[&StoredEndpoint]) {
-        let first = new
-            .iter()
-            .filter(|e| !e.behind)
-            .map(|e| self.begins_after(e))
-            .min();
-        if let (None, Some(first)) = (self.lanes.at_head().next(), first) {
-            self.head = first;
-        }
-    }
-
-    /// Everything up to here is settled for this endpoint.
-    fn begins_after(&self, endpoint: &StoredEndpoint) -> Seq {
-        match self.owned.get(endpoint.shard) {
-            Some(shard) if !endpoint.behind => endpoint.cursor.max(shard.seq),
-            _ => endpoint.cursor,
-        }
-    }
-
-    /// Fetches due retries for the lanes that have room.
-    async fn read_due(&mut self) -> Result<(), Error> {
-        let roomy: Vec<&str> = self
-            .lanes
-            .all()
-            .filter(|lane| lane.room_for_retries() > 0)
-            .map(|lane| lane.endpoint.id.as_str())
-            .collect();
-        if roomy.is_empty() {
-            return Ok(());
-        }
-        let due = answer(delivery::due(&self.reader, &roomy, Timestamp::now(), 32)).await?;
-        let new: Vec<_> = due
-            .into_iter()
-            .filter(|p| {
-                self.lanes
-                    .get(&p.endpoint_id)
-                    .is_some_and(|l| !l.is_retrying(p.seq))
-            })
-            .collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let seqs: Vec<i64> = new.iter().map(|parked| parked.seq.get()).collect();
-        let actions: HashMap<Seq, Arc<LoggedAction>> = answer(log::of(&self.reader, &seqs))
-            .await?
-            .into_iter()
-            .map(|action| (action.seq, Arc::new(action)))
-            .collect();
-        for parked in new {
-            let delivery = (parked.endpoint_id.clone(), parked.seq);
-            let Some(lane) = self.lanes.get_mut(&parked.endpoint_id) else {
-                continue;
-            };
-            match actions.get(&parked.seq) {
-                None => self.buried.push(delivery),
-                Some(action) if !lane.accepts(action) => self.withdrawn.push(delivery),
-                Some(action) if lane.room_for_retries() > 0 => lane.push_retry(Job {
-                    action: action.clone(),
-                    attempt: parked.attempts + 1,
-                }),
-                Some(_) => {}
-            }
-            self.lanes.wake(&parked.endpoint_id);
-        }
-        Ok(())
-    }
-
-    /// Waits a little for requests under way, and commits what they came to.
+    /// Waits a little for requests under way, commits what they came to, and gives the shards up.
     async fn drain(&mut self) -> Result<(), Error> {
         let deadline = tokio::time::sleep(DRAIN_MAX);
         tokio::pin!(deadline);
-        loop {
+        let mut settle = ticks(SETTLE_PERIOD);
+        self.stopping = true;
+        self.leave(self.owned.len());
+        self.moved = true;
+        while !self.attempts.is_empty()
+            || self.moved
+            || self.settling
+            || self.taking
+            || self.refused.is_some()
+        {
             tokio::select! {
                 biased;
                 () = &mut deadline => break,
-                done = self.attempts.join_next() => match done {
-                    Some(done) => self.take(done)?,
-                    None => break,
-                },
+                report = self.settler.report() => self.hear(report?)?,
+                Some(over) = self.attempts.join_next() => self.take(over)?,
+                _ = settle.tick() => self.settle()?,
             }
         }
-        let settlement = self.gather();
-        if let Some((_, refused)) = self.refused.take() {
-            answer(delivery::settle(&mut self.session, &refused)).await?;
+        self.depart(Instant::now())?;
+        while self.owned.is_departing() {
+            let report = self.settler.report().await?;
+            self.hear(report)?;
         }
-        if settlement.is_empty() {
-            return Ok(());
-        }
-        answer(delivery::settle(&mut self.session, &settlement)).await
+        Ok(())
     }
 }
 
-/// The answer of the database, in time.
-async fn answer<T>(query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(ANSWER_MAX, query).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Error::TimedOut(ANSWER_MAX.as_secs())),
+/// Returns at this time; never, where there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

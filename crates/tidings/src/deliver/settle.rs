@@ -1,103 +1,152 @@
 //! Gathers what must be committed together: attempts, cursors, shards.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use activity::Seq;
-use store::delivery::{AttemptResult, Settlement, Shard};
+use store::delivery::{AttemptRecord, AttemptResult, CursorMove, Settlement, Shard};
 
 use super::attempt::Done;
 use super::dispatch::Lanes;
+use super::replays::Replays;
+use super::roster::Resting;
+use super::shards::Owned;
 
-/// The shards that this process owns, as the database has them.
-#[derive(Debug, Default)]
-pub struct Owned(HashMap<i16, Shard>);
+/// An attempt that is over, and the shard of its endpoint.
+pub struct Outcome {
+    pub shard: i16,
+    pub done: Done,
+}
 
-impl Owned {
-    pub fn take(&mut self, shards: Vec<Shard>) {
-        self.0
-            .extend(shards.into_iter().map(|shard| (shard.number, shard)));
+/// Where everything stands that moves cursors and shards.
+pub struct Books<'a> {
+    pub lanes: &'a mut Lanes,
+    pub replays: &'a mut Replays,
+    pub resting: &'a HashMap<String, Resting>,
+    pub owned: &'a Owned,
+    /// The last action that was offered to the lanes at the head.
+    pub head: Seq,
+    pub now: Instant,
+}
+
+impl Books<'_> {
+    /// What the attempts that are over, and the lanes as they stand, come to. Progress passes an action
+    /// only together with its attempt. Only shards that this is of, or whose position has become old, are
+    /// written.
+    pub fn settlement(mut self, outcomes: Vec<Outcome>) -> Settlement {
+        let mut settlement = Settlement::default();
+        let mut delivered: HashMap<i16, i64> = HashMap::new();
+        // These are over once this settlement commits, so progress may pass them in it.
+        let mut over = Over::default();
+        for Outcome { shard, done } in outcomes {
+            let record = done.record;
+            over.add(&record);
+            let count = delivered.entry(shard).or_default();
+            *count += i64::from(record.result == AttemptResult::Delivered);
+            if done.disable {
+                let reason = "the endpoint answered 410 Gone".to_owned();
+                let gone = (record.endpoint_id.clone(), reason);
+                settlement.disabled.push(gone);
+            }
+            settlement.attempts.push(record);
+        }
+        let settled = self.settled(&over);
+        self.move_lanes(&settled, &over, &mut settlement, &mut delivered);
+        self.move_resting(&mut settlement, &mut delivered);
+        for (endpoint_id, moved) in self.replays.moves(&settlement.attempts) {
+            if let Some(lane) = self.lanes.get(&endpoint_id) {
+                delivered.entry(lane.shard).or_default();
+                settlement.replays.push(moved);
+            }
+        }
+        for (number, seq) in settled {
+            let Some(own) = self.owned.get(number) else {
+                continue;
+            };
+            let stale = Owned::is_stale(own, seq, self.now);
+            let newly = match delivered.remove(&number) {
+                Some(newly) => newly,
+                None if stale => 0,
+                None => continue,
+            };
+            let shard = Shard { seq, ..own.shard };
+            settlement.shards.push((shard, newly));
+        }
+        // Of shards that are being given up: their positions stay.
+        for (number, newly) in delivered {
+            let shard = self.owned.of_outcome(number);
+            settlement.shards.extend(shard.map(|shard| (shard, newly)));
+        }
+        settlement
     }
 
-    pub fn numbers(&self) -> Vec<i16> {
-        self.0.keys().copied().collect()
+    /// How far each owned shard is settled for the endpoints that are not behind.
+    fn settled(&mut self, over: &Over) -> HashMap<i16, Seq> {
+        let standings = self.lanes.standings();
+        let head = self.head;
+        let mut lowest: HashMap<i16, Seq> = standings.shards().map(|shard| (shard, head)).collect();
+        let holding: Vec<Arc<str>> = standings.holding().cloned().collect();
+        let mut keep = |shard: i16, to: Seq| {
+            let lowest = lowest.entry(shard).or_insert(to);
+            *lowest = to.min(*lowest);
+        };
+        for lane in holding.iter().filter_map(|id| self.lanes.get(id)) {
+            keep(
+                lane.shard,
+                lane.settled_to(head, over.of(&lane.endpoint.id)),
+            );
+        }
+        // Until it is stored as behind, its shard must not pass it.
+        for resting in self.resting.values().filter(|resting| !resting.stored) {
+            keep(resting.shard, resting.cursor);
+        }
+        self.owned
+            .all()
+            .map(|own| {
+                let Shard { number, seq, .. } = own.shard;
+                let moves = lowest.get(&number).filter(|_| own.known);
+                (number, moves.copied().unwrap_or(seq).max(seq))
+            })
+            .collect()
     }
 
-    pub fn get(&self, number: i16) -> Option<&Shard> {
-        self.0.get(&number)
-    }
-
-    pub fn stored(&mut self, settlement: &Settlement) {
-        for (shard, _) in &settlement.shards {
-            if let Some(owned) = self.0.get_mut(&shard.number) {
-                owned.seq = owned.seq.max(shard.seq);
+    fn move_lanes(
+        &mut self,
+        settled: &HashMap<i16, Seq>,
+        over: &Over,
+        settlement: &mut Settlement,
+        shards: &mut HashMap<i16, i64>,
+    ) {
+        for id in self.lanes.standings().take_changed() {
+            let Some(lane) = self.lanes.get(&id) else {
+                continue;
+            };
+            let shard_seq = settled.get(&lane.shard).copied().unwrap_or_default();
+            let over = over.of(&id);
+            let cursor = lane.cursor_move(self.head, shard_seq, over);
+            let held = lane.held_moves(over);
+            if cursor.is_some() || !held.is_empty() {
+                shards.entry(lane.shard).or_default();
+            }
+            settlement.cursors.extend(cursor);
+            settlement.held.extend(held);
+            if lane.is_astray() {
+                self.lanes.standings().keep_changed(id);
             }
         }
     }
-}
 
-/// What the attempts that are over, and the lanes as they stand, come to. Progress passes an action
-/// only together with its attempt.
-pub fn settlement(lanes: &Lanes, owned: &Owned, head: Seq, done: Vec<Done>) -> Settlement {
-    let mut settlement = Settlement::default();
-    let mut delivered: HashMap<i16, i64> = HashMap::new();
-    // These are over once this settlement commits, so progress may pass them in it.
-    let mut over = Over::default();
-    for done in &done {
-        let record = &done.record;
-        if record.attempt == 1 {
-            over.0
-                .entry(record.endpoint_id.clone())
-                .or_default()
-                .push(record.seq);
-        }
-        if let Some(lane) = lanes.get(&record.endpoint_id) {
-            let count = delivered.entry(lane.shard).or_default();
-            *count += i64::from(record.result == AttemptResult::Delivered);
+    fn move_resting(&self, settlement: &mut Settlement, shards: &mut HashMap<i16, i64>) {
+        for (id, resting) in self.resting.iter().filter(|(_, resting)| !resting.stored) {
+            shards.entry(resting.shard).or_default();
+            settlement.cursors.push(CursorMove {
+                endpoint_id: id.clone(),
+                cursor: resting.cursor,
+                behind: true,
+            });
         }
     }
-    let mut lowest: HashMap<i16, Seq> = HashMap::new();
-    for lane in lanes.at_head() {
-        let to = lane.settled_to(head, over.of(&lane.endpoint.id));
-        lowest
-            .entry(lane.shard)
-            .and_modify(|lowest| *lowest = to.min(*lowest))
-            .or_insert(to);
-    }
-    let mut shard_seqs: HashMap<i16, Seq> = HashMap::new();
-    for (number, shard) in &owned.0 {
-        let seq = lowest
-            .get(number)
-            .copied()
-            .unwrap_or(shard.seq)
-            .max(shard.seq);
-        shard_seqs.insert(*number, seq);
-        let touched = delivered.get(number).copied();
-        if seq > shard.seq || touched.is_some() {
-            settlement
-                .shards
-                .push((Shard { seq, ..*shard }, touched.unwrap_or_default()));
-        }
-    }
-    settlement.cursors = lanes
-        .all()
-        .filter_map(|lane| {
-            let shard_seq = shard_seqs.get(&lane.shard).copied().unwrap_or_default();
-            lane.cursor_move(head, shard_seq, over.of(&lane.endpoint.id))
-        })
-        .collect();
-    for Done {
-        record, disable, ..
-    } in done
-    {
-        if disable {
-            let reason = "the endpoint answered 410 Gone".to_owned();
-            settlement
-                .disabled
-                .push((record.endpoint_id.clone(), reason));
-        }
-        settlement.attempts.push(record);
-    }
-    settlement
 }
 
 /// First attempts that this settlement commits, by endpoint.
@@ -105,6 +154,16 @@ pub fn settlement(lanes: &Lanes, owned: &Owned, head: Seq, done: Vec<Done>) -> S
 struct Over(HashMap<String, Vec<Seq>>);
 
 impl Over {
+    /// Attempts of replays settle nothing, nor do those that do not count.
+    fn add(&mut self, record: &AttemptRecord) {
+        let first = record.attempt == 1 && record.replay_id.is_none();
+        if first && record.result != AttemptResult::Deferred {
+            let over = self.0.entry(record.endpoint_id.clone()).or_default();
+            over.push(record.seq);
+            over.extend(&record.covers);
+        }
+    }
+
     fn of(&self, endpoint_id: &str) -> &[Seq] {
         self.0.get(endpoint_id).map_or(&[], Vec::as_slice)
     }
