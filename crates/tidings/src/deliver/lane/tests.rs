@@ -2,6 +2,7 @@ use super::*;
 use activity::{Action, Lsn};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use store::delivery::{AttemptRecord, AttemptResult};
 use store::endpoints::{Digest, Rate};
 
 mod order;
