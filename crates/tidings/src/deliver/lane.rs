@@ -491,4 +491,4 @@ fn accepts(endpoint: &Endpoint, action: &LoggedAction) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

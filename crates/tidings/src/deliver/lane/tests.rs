@@ -19,7 +19,7 @@ const TERMS: Terms = Terms {
     breaker: BREAKER,
 };
 
-fn action(seq: i64) -> Arc<LoggedAction> {
+pub fn action(seq: i64) -> Arc<LoggedAction> {
     action_of("", seq, seq)
 }
 
@@ -69,7 +69,7 @@ fn endpoint() -> Arc<Endpoint> {
     Arc::new(endpoint)
 }
 
-fn lane(cursor: i64, behind: bool) -> Lane {
+pub fn lane(cursor: i64, behind: bool) -> Lane {
     lane_with(TERMS, cursor, behind)
 }
 
@@ -83,7 +83,7 @@ fn lane_with(terms: Terms, cursor: i64, behind: bool) -> Lane {
     Lane::new(endpoint(), 0, 0, terms, beginning)
 }
 
-fn record(job: &Job, result: AttemptResult) -> AttemptRecord {
+pub fn record(job: &Job, result: AttemptResult) -> AttemptRecord {
     AttemptRecord {
         at: Timestamp::UNIX_EPOCH,
         seq: job.seq(),
