@@ -198,10 +198,7 @@ async fn twenty_kills_of_a_process_that_delivers_repeat_only_what_was_under_way(
 async fn an_endpoint_in_order_waits_where_its_last_owner_gave_no_notice() {
     let (stage, mut receivers, _capture) = stage(&["free"]).await;
     receivers.insert(0, Receiver::open().await);
-    let (url, secret) = (
-        receivers[0].url(),
-        receivers[0].secret().expose().to_owned(),
-    );
+    let (url, secret) = (receivers[0].url(), receivers[0].secret().expose().clone());
     let add = [
         "endpoints",
         "add",
@@ -367,15 +364,15 @@ async fn ten_thousand_deliveries_leave_few_dead_rows() {
     stage
         .until("(select sum(delivered) = 10000 from tidings.delivery_progress)")
         .await;
-    let (mut client_seen, hot) = (0, "('endpoints', 'parked', 'delivery_progress')");
+    let (mut updates, hot) = (0, "('endpoints', 'parked', 'delivery_progress')");
     // Backends tell of what they did about once a second.
     eventually("the server has counted", async || {
-        client_seen = stage
+        updates = stage
             .value::<i64>(
                 "select n_tup_upd from pg_stat_user_tables where relname = 'delivery_progress'",
             )
             .await;
-        client_seen > 0
+        updates > 0
     })
     .await;
     let dead: i64 = stage
@@ -384,7 +381,7 @@ async fn ten_thousand_deliveries_leave_few_dead_rows() {
              where schemaname = 'tidings' and relname in {hot}"
         ))
         .await;
-    println!("{dead} dead rows after 10,000 deliveries, {client_seen} updates of shards");
+    println!("{dead} dead rows after 10,000 deliveries, {updates} updates of shards");
     assert!(dead < 1000, "{dead} dead rows");
     let cold: i64 = stage
         .value(&format!(

@@ -45,3 +45,33 @@ impl Head {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::lane::tests::action;
+
+    #[test]
+    fn what_was_offered_last_is_at_hand_without_a_gap() {
+        let mut head = Head::default();
+        head.begin(Seq::new(10));
+        assert_eq!(head.since(Seq::new(10)).map(|newer| newer.len()), Some(0));
+        assert!(head.since(Seq::new(9)).is_none());
+        let last = 10 + RECENT_MAX as i64 + 5;
+        (11..=last).for_each(|seq| head.pass(action(seq)));
+        assert_eq!(head.seq, Seq::new(last));
+        assert!(
+            head.since(Seq::new(14)).is_none(),
+            "the first five are gone"
+        );
+        let newer = head.since(Seq::new(15)).unwrap();
+        assert_eq!(newer.len(), RECENT_MAX);
+        assert_eq!(newer.first().map(|action| action.seq), Some(Seq::new(16)));
+        head.begin(Seq::new(3));
+        assert!(
+            head.since(Seq::new(last))
+                .is_some_and(|newer| newer.is_empty())
+        );
+        assert!(head.since(Seq::new(2)).is_none());
+    }
+}

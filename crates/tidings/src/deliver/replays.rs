@@ -181,3 +181,125 @@ impl Replay {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::lane::Verdict;
+    use crate::deliver::lane::tests::{action, lane, record};
+    use proptest::prelude::*;
+
+    const UNTIL: i64 = 60;
+
+    fn running(cursor: Seq, per_second: Option<u32>) -> RunningReplay {
+        RunningReplay {
+            id: "rp_1".to_owned(),
+            endpoint_id: "ep_1".to_owned(),
+            types: Vec::new(),
+            projects: Vec::new(),
+            cursor,
+            until: Seq::new(UNTIL),
+            per_second,
+        }
+    }
+
+    fn begun(cursor: Seq, attempted: Vec<Seq>, per_second: Option<u32>) -> Replays {
+        let mut replays = Replays::default();
+        replays.begin(running(cursor, per_second), attempted, 0);
+        replays
+    }
+
+    fn read(replay: &mut Replay, count: i64) {
+        if let Some((after, until)) = replay.wants() {
+            let to = Seq::new(until.get().min(after.get() + count));
+            let actions = (after.get() + 1..=to.get()).map(action).collect();
+            replay.feed(after, actions, to);
+        }
+    }
+
+    fn of_replay(job: &Job, result: AttemptResult) -> AttemptRecord {
+        AttemptRecord {
+            replay_id: job.replay.as_deref().map(str::to_owned),
+            ..record(job, result)
+        }
+    }
+
+    #[test]
+    fn a_replay_gives_its_lane_no_more_than_its_rate() {
+        let (mut replays, mut lane) = (begun(Seq::ZERO, Vec::new(), Some(10)), lane(0, false));
+        let replay = replays.get_mut("ep_1").unwrap();
+        read(replay, UNTIL);
+        let begun = Instant::now();
+        let mut given = 0;
+        for tenth in 0..20 {
+            let room = lane.room_for_replays();
+            replay.send(&mut lane, begun + Duration::from_millis(100) * tenth);
+            given += room - lane.room_for_replays();
+        }
+        // What it makes up for included.
+        assert!((20..=23).contains(&given), "{given}");
+    }
+
+    proptest! {
+        /// Restarted at any moment from what was stored: every action is attempted, once more only where
+        /// it was on its way, and it is done only then.
+        #[test]
+        fn a_replay_attempts_everything_and_repeats_what_was_under_way_alone(
+            steps in prop::collection::vec((0_u8..6, 1_i64..20), 0..200),
+        ) {
+            let (mut stored, mut attempted): (Seq, Vec<Seq>) = (Seq::ZERO, Vec::new());
+            let (mut counted, mut done) = (0, false);
+            let mut repeated = HashSet::new();
+            let mut replays = begun(stored, Vec::new(), None);
+            let (mut lane, now) = (lane(0, false), Instant::now());
+            let mut under_way: Vec<Job> = Vec::new();
+            let mut over: Vec<AttemptRecord> = Vec::new();
+            // A lane of four places gives a replay one of them.
+            let end = (0..1000_u16).map(|n| ((n % 4) as u8, 20));
+            for (step, count) in steps.into_iter().chain(end) {
+                let Some(replay) = replays.get_mut("ep_1") else { break };
+                match step {
+                    0 => read(replay, count),
+                    1 => {
+                        replay.send(&mut lane, now);
+                        while let Some(job) = lane.next(now) {
+                            under_way.push(job);
+                        }
+                    }
+                    2 => for job in under_way.drain(..) {
+                        over.push(of_replay(&job, AttemptResult::Delivered));
+                        lane.finished(job, AttemptResult::Delivered, Verdict::Delivered, now, 0.5);
+                    },
+                    3 | 4 => {
+                        for (_, moved) in replays.moves(&over) {
+                            prop_assert!(!done, "nothing comes after the end");
+                            stored = stored.max(moved.cursor);
+                            counted += moved.attempted;
+                            done |= moved.done;
+                        }
+                        for record in over.drain(..) {
+                            let again = attempted.contains(&record.seq);
+                            prop_assert!(!again || repeated.contains(&record.seq));
+                            attempted.push(record.seq);
+                            lane.settled(&record);
+                        }
+                        prop_assert!((1..=stored.get()).all(|n| attempted.contains(&Seq::new(n))));
+                    }
+                    _ => {
+                        repeated.extend(under_way.drain(..).map(|job| job.seq()));
+                        repeated.extend(over.drain(..).map(|record| record.seq));
+                        let past = attempted.iter().filter(|seq| **seq > stored);
+                        replays = begun(stored, past.copied().collect(), None);
+                        lane = crate::deliver::lane::tests::lane(0, false);
+                        if done {
+                            break;
+                        }
+                    }
+                }
+            }
+            prop_assert!(done, "up to {stored}");
+            prop_assert_eq!(stored, Seq::new(UNTIL));
+            prop_assert_eq!(counted, attempted.len() as i64);
+        }
+    }
+}

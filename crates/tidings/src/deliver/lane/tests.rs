@@ -20,7 +20,7 @@ pub(in crate::deliver) const TERMS: Terms = Terms {
     breaker: BREAKER,
 };
 
-fn action(seq: i64) -> Arc<LoggedAction> {
+pub fn action(seq: i64) -> Arc<LoggedAction> {
     action_of("", seq, seq)
 }
 
@@ -68,7 +68,7 @@ pub(in crate::deliver) fn endpoint() -> Arc<Endpoint> {
     Arc::new(endpoint)
 }
 
-fn lane(cursor: i64, behind: bool) -> Lane {
+pub fn lane(cursor: i64, behind: bool) -> Lane {
     lane_with(TERMS, cursor, behind)
 }
 
@@ -82,7 +82,7 @@ fn lane_with(terms: Terms, cursor: i64, behind: bool) -> Lane {
     Lane::new(endpoint(), 0, 0, terms, beginning)
 }
 
-fn record(job: &Job, result: AttemptResult) -> AttemptRecord {
+pub fn record(job: &Job, result: AttemptResult) -> AttemptRecord {
     AttemptRecord {
         at: Timestamp::UNIX_EPOCH,
         seq: job.seq(),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use store::Error;
-use store::delivery::{Settlement, Streak};
+use store::delivery::{AttemptResult, Settlement, Streak};
 use tokio::task::JoinError;
 
 use super::{Deliverer, Done};
@@ -113,7 +113,13 @@ impl Deliverer<'_> {
         let Some(span) = span else {
             return (streaks, failed);
         };
-        for Outcome { done, .. } in outcomes {
+        let fails = |outcome: &&Outcome| {
+            matches!(
+                outcome.done.record.result,
+                AttemptResult::Parked { .. } | AttemptResult::Dead
+            )
+        };
+        for Outcome { done, .. } in outcomes.iter().filter(fails) {
             let id = &done.record.endpoint_id;
             let account = self.ledger.get(id);
             if let Some(since) = account
