@@ -13,6 +13,7 @@ mod idle;
 mod images;
 mod init;
 mod large;
+mod listen;
 mod lookups;
 mod malformed;
 mod operation;

@@ -1,6 +1,7 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Tells what happens in your database: readable activity, exactly once, and signed webhooks.
 #[derive(Debug, Parser)]
@@ -39,6 +40,8 @@ pub enum Command {
     /// Work with webhooks as receivers got them.
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// Receive notifications on this machine: print, verify and forward them.
+    Listen(Listen),
     /// See, retry or discard changes that no action was made of, and rows that were refused.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -208,6 +211,32 @@ pub struct AddEndpoint {
     pub statuses: Vec<String>,
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:4080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The endpoint's secret, whsec_…; several while one takes the place of another. Without any,
+    /// nothing is verified; with one, what fails is answered 401 and not forwarded.
+    #[arg(long, value_delimiter = ',', value_name = "KEY")]
+    pub secret: Vec<String>,
+    /// Your application: body and webhook-* headers are sent there as they came.
+    #[arg(long, value_name = "URL")]
+    pub forward_to: Option<String>,
+    /// Answer with your application's status; with --forward-status=false always 204.
+    #[arg(
+        long, requires = "forward_to", default_value_t = true, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", action = ArgAction::Set
+    )]
+    pub forward_status: bool,
+    /// A line of JSON for each notification, headers and body included.
+    #[arg(long)]
+    pub json: bool,
+    /// End after so many; without it when it is interrupted.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@
 mod client;
 mod clients;
 mod credentials;
+mod digest;
 mod ed25519;
 mod endpoint;
 mod error;
@@ -25,6 +26,7 @@ mod notification;
 mod outcome;
 mod resolver;
 mod retry_after;
+mod sample;
 mod schedule;
 mod secret;
 mod sender;
@@ -35,11 +37,12 @@ pub use credentials::{
     Authorization, ClientCertificate, Credentials, CustomHeaders, HEADERS_BYTES_MAX, HEADERS_MAX,
     SIGNING_KEYS_MAX, SigningKey,
 };
+pub use digest::Digest;
 pub use ed25519::{KeyPair, PublicKey};
 pub use endpoint::{Endpoint, EndpointUrl, Scheme, validate_url};
 pub use error::Error;
 pub use filter::{Filter, Subject, TypePattern};
-pub use format::{Format, Payload};
+pub use format::{Format, FormatContext, Payload};
 pub use guard::{Guard, Passage, Refusal};
 pub use key::{Key, SignatureVersion, VerificationKey};
 pub use latency::LatencySplit;
@@ -47,6 +50,7 @@ pub use message::Message;
 pub use notification::Notification;
 pub use outcome::{Attempt, FailureKind, Fault, Outcome};
 pub use retry_after::{RETRY_AFTER_MAX, RetryAfter};
+pub use sample::{Sample, sample};
 pub use schedule::{Next, Schedule, next};
 pub use secret::Secret;
 pub use sender::{RESPONSE_BYTES_MAX, Sender, SenderSettings};

@@ -1,5 +1,4 @@
 use activity::{Action, Seq};
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -17,13 +16,22 @@ pub struct Notification<'a> {
     pub has_cost_usd: bool,
 }
 
-impl Notification<'_> {
+impl<'a> Notification<'a> {
     /// The body of format `full`: `{"type", "timestamp", "data"}`, with every column of
     /// `project_actions`, `seq`, and the rule's typed variables as `data` in `data`.
     ///
     /// A column without a value is null. `cost_usd` is a string, so that no reader rounds it, and
     /// is left out where the table has no such column. The keys always come in the same order.
-    pub fn full(&self) -> Bytes {
+    pub(crate) fn full(&self) -> Full<'a> {
+        Full {
+            r#type: &self.action.action_type,
+            timestamp: self.committed_at.to_string(),
+            data: self.columns(),
+        }
+    }
+
+    /// `data` of that body.
+    pub(crate) fn columns(&self) -> Columns<'a> {
         let Action {
             project_id,
             user_id,
@@ -40,33 +48,26 @@ impl Notification<'_> {
             // The shape is fixed; who did it is for readers of the log.
             actor: _,
         } = self.action;
-        let full = Full {
-            r#type: action_type,
-            timestamp: self.committed_at.to_string(),
-            data: Columns {
-                action_id: self.action_id,
-                project_id: project_id.as_deref(),
-                user_id: user_id.as_deref(),
-                request_id: request_id.as_deref(),
-                action_type,
-                action_details: action_details.as_deref(),
-                status: status.as_deref(),
-                environment: environment.as_deref(),
-                reference_ids: reference_ids.as_ref(),
-                created_at: self.created_at,
-                cost_usd: self.has_cost_usd.then_some(cost_usd.as_deref()),
-                seq: self.seq,
-                data,
-            },
-        };
-        serde_json::to_vec(&full)
-            .expect("text, numbers and JSON values always make JSON")
-            .into()
+        Columns {
+            action_id: self.action_id,
+            project_id: project_id.as_deref(),
+            user_id: user_id.as_deref(),
+            request_id: request_id.as_deref(),
+            action_type,
+            action_details: action_details.as_deref(),
+            status: status.as_deref(),
+            environment: environment.as_deref(),
+            reference_ids: reference_ids.as_ref(),
+            created_at: self.created_at,
+            cost_usd: self.has_cost_usd.then_some(cost_usd.as_deref()),
+            seq: self.seq,
+            data,
+        }
     }
 }
 
 #[derive(Serialize)]
-struct Full<'a> {
+pub(crate) struct Full<'a> {
     r#type: &'a str,
     /// RFC 3339.
     timestamp: String,
@@ -74,7 +75,7 @@ struct Full<'a> {
 }
 
 #[derive(Serialize)]
-struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     action_id: &'a str,
     project_id: Option<&'a str>,
     user_id: Option<&'a str>,
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn text(notification: &Notification<'_>) -> String {
-        String::from_utf8(notification.full().to_vec()).unwrap()
+        serde_json::to_string(&notification.full()).unwrap()
     }
 
     #[test]

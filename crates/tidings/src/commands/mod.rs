@@ -5,12 +5,15 @@ mod columns;
 mod demo;
 mod endpoints;
 mod init;
+mod listen;
 mod quarantine;
+mod receiving;
 mod reconcile;
 mod rule_states;
 mod rules;
 mod run;
 mod setup;
+mod signals;
 mod status;
 mod survey;
 mod uninstall;
@@ -35,6 +38,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
         Command::Endpoints(arguments) => endpoints::endpoints(&settings()?, &arguments).await,
         Command::Webhooks(arguments) => webhooks::webhooks(&arguments),
+        Command::Listen(arguments) => listen::listen(&arguments).await,
         Command::Quarantine(arguments) => quarantine::quarantine(&settings()?, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments).await,

@@ -12,7 +12,6 @@ mod screen;
 mod sentence;
 mod show;
 mod sidecar;
-mod signals;
 mod stage;
 mod story;
 mod watcher;
@@ -27,6 +26,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::signals::Signals;
 use crate::cli::Demo;
 use crate::{Failure, telemetry};
 use event::Event;
@@ -35,7 +35,6 @@ use receiver::Receiver;
 use screen::Screen;
 use show::Show;
 use sidecar::Sidecar;
-use signals::Signals;
 use stage::Stage;
 use story::Story;
 

@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// SIGINT and SIGTERM: the first ends the story, the second ends the waiting after it.
+/// SIGINT and SIGTERM: the first asks for the end, the second ends the waiting for it.
 pub struct Signals {
     pub stop: CancellationToken,
     pub hurry: CancellationToken,
