@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tests::Receiver;
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use webhook::Secret;
+use webhook::Key;
 
 /// The first argument of such a process.
 pub(crate) const NAME: &str = "bare-client";
@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: &[String]) {
         panic!("{NAME} URL FILE IN_FLIGHT");
     };
     let secret = std::env::var("BARE_SECRET").expect("BARE_SECRET is set");
-    let secret: Secret = secret.parse().expect("BARE_SECRET is a secret");
+    let key: Key = secret.parse().expect("BARE_SECRET is a key");
     let text = std::fs::read(file).expect("the bodies can be read");
     let bodies: Vec<(String, String)> = serde_json::from_slice(&text).expect("the bodies are JSON");
     let bodies: Arc<[(String, String)]> = bodies.into();
@@ -49,18 +49,18 @@ pub(crate) async fn run(arguments: &[String]) {
     let mut tasks = JoinSet::new();
     for _ in 0..in_flight.parse::<usize>().expect("IN_FLIGHT is a number") {
         let (bodies, next) = (Arc::clone(&bodies), Arc::clone(&next));
-        let (client, secret, url) = (client.clone(), secret.clone(), url.clone());
+        let (client, key, url) = (client.clone(), key.clone(), url.clone());
         tasks.spawn(async move {
             while let Some((id, body)) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let at = Timestamp::now().as_second();
-                let secrets = std::slice::from_ref(&secret);
+                let keys = std::slice::from_ref(&key);
                 let answer = client
                     .post(&url)
                     .header("webhook-id", id)
                     .header("webhook-timestamp", at)
                     .header(
                         "webhook-signature",
-                        webhook::sign(secrets, id, at, body.as_bytes()),
+                        webhook::sign(keys, id, at, body.as_bytes()),
                     )
                     .header("content-type", "application/json")
                     .body(body.clone())
