@@ -274,7 +274,10 @@ async fn a_digest_tells_of_a_projects_actions_at_once_and_is_retried_as_one() {
             let body = request.json();
             assert_eq!(body["type"], "digest");
             let data = &body["data"];
-            assert_eq!(data["actions"][0]["action_id"], request.id());
+            let actions = data["actions"].as_array().unwrap();
+            let id = |place: usize| actions[place]["action_id"].as_str().unwrap();
+            let ends = format!("digest:{}:{}", id(0), id(actions.len() - 1));
+            assert_eq!(request.id(), ends);
             let project = data["project_id"].as_str().unwrap().to_owned();
             (project, data["count"].as_u64().unwrap())
         })

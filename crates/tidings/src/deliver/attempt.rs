@@ -45,7 +45,7 @@ impl Attempter {
         let attempt = match self.render(&endpoint, &job) {
             Ok(payload) => {
                 let message = Message {
-                    id: job.action.id.as_str(),
+                    id: &job.id(),
                     at,
                     replay: job.replay.as_deref(),
                     payload,

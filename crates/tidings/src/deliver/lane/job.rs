@@ -53,6 +53,15 @@ impl Job {
         self.action.seq
     }
 
+    /// The `webhook-id`: the action's. A digest is known by its ends: one that is gathered anew after a
+    /// crash, and tells of more, must not be taken for one that was received.
+    pub fn id(&self) -> String {
+        match self.rest.last() {
+            None => self.action.id.as_str().to_owned(),
+            Some(last) => format!("digest:{}:{}", self.action.id.as_str(), last.id.as_str()),
+        }
+    }
+
     /// Every action that it tells of.
     pub fn actions(&self) -> impl Iterator<Item = &Arc<LoggedAction>> {
         std::iter::once(&self.action).chain(&self.rest)
