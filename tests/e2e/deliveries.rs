@@ -190,7 +190,9 @@ async fn one_delivery_tells_every_attempt_and_what_it_waits_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_tried_again_on_request_and_arrive() {
-    let (stage, _good, mut down, _sidecar) = played().await;
+    let (stage, _good, mut down, sidecar) = played().await;
+    let schedule = "attempts after 100 ms; gives up after 100 ms";
+    assert!(sidecar.log().contains(schedule), "told at the start");
     refused(
         &stage.tidings(["deliveries", "retry"]).await,
         2,

@@ -161,14 +161,6 @@ async fn step(client: &impl GenericClient, change: &Change<'_>) -> Result<bool, 
 }
 
 /// Adds an endpoint of this id that starts at the head of the log. False where the name is taken.
-pub async fn add(
-    session: &Session,
-    id: &str,
-    declaration: &Declaration<'_>,
-) -> Result<bool, Error> {
-    insert(&**session, id, declaration).await
-}
-
 async fn insert(
     client: &impl GenericClient,
     id: &str,

@@ -12,9 +12,7 @@ use tokio_postgres::Row;
 
 use crate::{Error, Session};
 
-pub use declaration::{
-    Change, Declaration, Transition, add, apply, new_id, remove, store_credentials,
-};
+pub use declaration::{Change, Declaration, Transition, apply, new_id, remove, store_credentials};
 pub use options::{Digest, Options, Order, Rate};
 pub use standing::{Standing, standing};
 pub use state::transit;
