@@ -11,6 +11,8 @@ use crate::endpoints::refused;
 async fn played() -> (Stage, Receiver, Receiver, tests::Sidecar) {
     let mut stage = Stage::on(Server::builder().fast()).await;
     stage.settings.set("webhooks.retry_schedule", vec!["100ms"]);
+    // What fails here is not put off.
+    stage.settings.set("webhooks.breaker_failures", 1000);
     let good = stage.subscribe("good").await;
     let mut down = stage.subscribe("down").await;
     down.behave(Behaviour::Status(500)).await;

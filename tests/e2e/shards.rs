@@ -152,7 +152,12 @@ async fn each_connection_of_a_process_may_be_ended_under_load() {
     let receivers = [stage.subscribe("a").await, stage.subscribe("b").await];
     let mut sidecar = stage.run().await;
     until_shared(&stage, &[64]).await;
-    let connections: i64 = stage.value(CONNECTIONS).await;
+    // The writer's, the settler's and those of two readers, once nothing else is read.
+    let connections: i64 = 4;
+    stage.until_compared().await;
+    stage
+        .until(&format!("({CONNECTIONS}) = {connections}"))
+        .await;
     let (mut actions, mut deaths) = (0, Vec::new());
     for place in 0..connections {
         insert(&stage, actions + 1, actions + 40).await;
@@ -169,7 +174,7 @@ async fn each_connection_of_a_process_may_be_ended_under_load() {
         deaths.push(Instant::now());
         until_shared(&stage, &[64]).await;
         stage
-            .until(&format!("({CONNECTIONS}) >= {connections}"))
+            .until(&format!("({CONNECTIONS}) = {connections}"))
             .await;
     }
     assert_delivered(&stage, &receivers, actions, &deaths).await;
