@@ -51,6 +51,7 @@ impl Books<'_> {
             }
             settlement.attempts.push(record);
         }
+        let over = over.in_order();
         let settled = self.settled(&over);
         self.move_lanes(&settled, &over, &mut settlement, &mut delivered);
         self.move_resting(&mut settlement, &mut delivered);
@@ -162,6 +163,12 @@ impl Over {
             over.push(record.seq);
             over.extend(&record.covers);
         }
+    }
+
+    /// Each list in ascending order, as lanes look them up.
+    fn in_order(mut self) -> Self {
+        self.0.values_mut().for_each(|seqs| seqs.sort_unstable());
+        self
     }
 
     fn of(&self, endpoint_id: &str) -> &[Seq] {

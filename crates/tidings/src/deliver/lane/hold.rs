@@ -47,7 +47,10 @@ struct Hold {
 
 impl Hold {
     fn cursor(&self, over: &[Seq]) -> Seq {
-        let oldest = self.unsettled.iter().find(|seq| !over.contains(seq));
+        let oldest = self
+            .unsettled
+            .iter()
+            .find(|seq| over.binary_search(seq).is_err());
         oldest.map_or(self.read_to, |oldest| oldest.previous())
     }
 

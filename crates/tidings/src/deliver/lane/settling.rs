@@ -45,10 +45,13 @@ impl Lane {
         }
     }
 
-    /// Everything up to here is settled once the first attempts in `over` are committed too. `head`
+    /// Everything up to here is settled once the first attempts in `over`, in ascending order, are committed too. `head`
     /// is the last action that the dispatcher has offered.
     pub fn settled_to(&self, head: Seq, over: &[Seq]) -> Seq {
-        let oldest = self.unsettled.keys().find(|seq| !over.contains(seq));
+        let oldest = self
+            .unsettled
+            .keys()
+            .find(|seq| over.binary_search(seq).is_err());
         let to = match (oldest, self.reading) {
             (Some(oldest), Reading::Head) => oldest.previous(),
             (Some(oldest), Reading::Own { read_to }) => oldest.previous().min(read_to),

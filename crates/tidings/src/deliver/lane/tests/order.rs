@@ -205,11 +205,12 @@ impl World {
     /// As the session does it: one settlement of what is over and how far the lane has come.
     fn settle(&mut self) {
         let done = std::mem::take(&mut self.done);
-        let over: Vec<Seq> = done
+        let mut over: Vec<Seq> = done
             .iter()
             .filter(|(job, result)| job.attempt == 1 && *result != AttemptResult::Deferred)
             .map(|(job, _)| job.seq())
             .collect();
+        over.sort_unstable();
         if self.lane.counts_for_shard() {
             let to = self.lane.settled_to(self.head, &over);
             self.stored.shard_seq = self.stored.shard_seq.max(to);
