@@ -59,11 +59,8 @@ async fn burdened(worker: Worker) -> Vec<[String; 6]> {
     let mut stage = Stage::on(machine::server()).await;
     let mut receivers = subscribe(&mut stage).await;
     stage.tidings(["setup"]).await.success();
-    // For nobody: its projects are no endpoint's.
-    let elsewhere = worker.among(1_000_000);
-    let offset = "update deployments set project_id = 'elsewhere'";
-    deliveries::capture(&stage, elsewhere, BACKLOG).await;
-    stage.execute(offset).await;
+    // For nobody: endpoints begin at the head.
+    deliveries::capture(&stage, worker.among(BACKLOG), BACKLOG).await;
     let sidecar = stage.resume().await;
     let worker = worker.among(ENDPOINTS);
     let without = run(&stage, worker, "without", &receivers).await;
