@@ -277,7 +277,7 @@ async fn what_comes_while_an_endpoint_is_paused_is_sent_when_it_goes_on() {
     insert(&stage, 1, 5).await;
     receivers[0].until(5).await;
     stage.execute(&state("paused")).await;
-    // Noticed within a second; what it sends until then it may.
+    // Noticed within a second; what it sends until then it may. Nobody can see that it has noticed.
     sleep(Duration::from_secs(2)).await;
     insert(&stage, 6, 400).await;
     receivers[1].until(400).await;

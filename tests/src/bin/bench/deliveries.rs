@@ -13,6 +13,7 @@ const ACTIONS: usize = 30_000;
 const ROUNDS: usize = 3;
 const IN_FLIGHT: [usize; 2] = [10, 64];
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at what has arrived: the receiver, in this process, tells nobody.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) async fn measure(worker: Worker) {

@@ -11,6 +11,7 @@ use crate::{Worker, machine, process};
 const ACTIONS: usize = 100_000;
 const ENDPOINTS: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After which memory is what it stays at: nothing is due that could be waited for.
 const SETTLING: Duration = Duration::from_secs(3);
 
 pub(crate) async fn measure(worker: Worker) {

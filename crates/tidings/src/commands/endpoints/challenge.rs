@@ -3,11 +3,10 @@
 use anyhow::{Context as _, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use webhook::{
-    Attempt, Endpoint, Filter, Format, Key, Message, Outcome, Payload, Sender, SignatureVersion,
-};
+use webhook::{Attempt, Endpoint, Filter, Format, Key, Outcome, Payload, SignatureVersion};
 
 use super::draft::Draft;
+use super::send::send;
 use crate::Failure;
 use crate::settings::Settings;
 
@@ -33,17 +32,8 @@ pub async fn pass(settings: &Settings, id: &str, name: &str, draft: &Draft) -> R
         body: body.to_string().into(),
         content_type: "application/json",
     };
-    let message = Message {
-        id: &format!("verify_{challenge}"),
-        at: now,
-        replay: None,
-        payload,
-    };
-    let sender = Sender::new(&settings.webhooks.sender()).context("webhooks");
-    let attempt = sender
-        .map_err(Failure::Settings)?
-        .send(&endpoint, message)
-        .await;
+    let id = format!("verify_{challenge}");
+    let attempt = send(settings, &endpoint, &id, now, payload).await?;
     judge(&attempt, &challenge)
         .with_context(|| format!("endpoint {name} is not verified, and nothing is changed"))
         .map_err(Failure::Failed)

@@ -7,6 +7,7 @@ mod draft;
 mod list;
 mod plan;
 mod rotate;
+mod send;
 mod show;
 mod source;
 mod state;

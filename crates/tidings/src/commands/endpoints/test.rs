@@ -1,10 +1,11 @@
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use jiff::Timestamp;
 use serde_json::json;
 use store::endpoints::StoredEndpoint;
-use webhook::{Attempt, LatencySplit, Message, Outcome, Sender};
+use webhook::{Attempt, LatencySplit, Outcome};
 
 use super::find;
+use super::send::send;
 use crate::cli::TestEndpoint;
 use crate::commands::set_up_session;
 use crate::settings::Settings;
@@ -26,17 +27,7 @@ pub async fn test(settings: &Settings, arguments: &TestEndpoint) -> Result<(), F
         .format
         .render(&sample.notification())
         .map_err(unusable)?;
-    let message = Message {
-        id: &sample.id,
-        at: now,
-        replay: None,
-        payload,
-    };
-    let sender = Sender::new(&settings.webhooks.sender()).context("webhooks");
-    let attempt = sender
-        .map_err(Failure::Settings)?
-        .send(&endpoint, message)
-        .await;
+    let attempt = send(settings, &endpoint, &sample.id, now, payload).await?;
     tell(&stored, &action_type, &sample.id, &attempt, arguments.json);
     match &attempt.outcome {
         Outcome::Answered {
