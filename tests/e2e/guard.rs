@@ -2,7 +2,7 @@
 //! fail, and names what else has become of tables and publication.
 
 use scratch::Server;
-use tests::{Stage, eventually};
+use tests::{Stage, commits_wait_for, eventually};
 
 const UPDATE: &str = "update projects set name = 'y'";
 
@@ -251,6 +251,38 @@ async fn nothing_of_a_renamed_table_is_passed_and_its_images_are_carried_along()
         .await;
     stage.until_actions(4).await;
     assert_eq!(stage.sentences().await[3], "other is called last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_nobody_sees_yet_is_told_like_one_that_everybody_sees() {
+    let stage = own_pack().await;
+    stage.tidings(["setup"]).await.success();
+    stage
+        .execute("alter role tidings set synchronous_commit = local")
+        .await;
+    let _sidecar = stage.resume().await;
+    stage
+        .execute("insert into projects (project_id, name) values ('p', 'one')")
+        .await;
+    stage.until_actions(1).await;
+    let admin = stage.connect().await;
+    // No such standby: the rename is in the WAL, and no catalog shows it.
+    commits_wait_for(&admin, "nobody").await;
+    let worker = stage.connect().await;
+    let rename = "alter table projects rename to ventures; update ventures set name = 'two'";
+    let commit = tokio::spawn(async move { worker.batch_execute(rename).await });
+    let waits = "exists (select from pg_stat_activity where usename = 'tidings'
+                   and query like 'select pg_current_snapshot()%')";
+    let told = "(select count(*) from project_actions) > 1";
+    stage.until(&format!("{waits} or {told}")).await;
+    commits_wait_for(&admin, "").await;
+    commit.await.unwrap().unwrap();
+    until_reason(
+        &stage,
+        &["public.projects", "is now called public.ventures"],
+    )
+    .await;
+    assert_eq!(stage.sentences().await, ["Made one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

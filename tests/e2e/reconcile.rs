@@ -1,10 +1,11 @@
 //! Tables compared with images: rows from before Tidings, and what happened while nobody watched.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{PATIENCE, Random, Stage, eventually};
+use tests::{PATIENCE, Random, Stage, commits_wait_for, eventually};
 use tokio::task::JoinSet;
 
 const ENDPOINT: &str = r#"{"method": "GET", "path": "/"}"#;
@@ -536,33 +537,23 @@ async fn eight_writers_and_kills_beside_a_reconcile_lose_nothing_and_repeat_noth
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_that_wait_for_a_standby_are_not_taken_for_newer_or_older_ones() {
     let mut stage = Stage::start().await;
-    let release = stage.connect().await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let held = {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            // No such standby: every commit waits until the setting is taken back.
-            while !stop.load(Ordering::Relaxed) {
-                for names in ["'nobody'", "''"] {
-                    let set = format!("alter system set synchronous_standby_names = {names}");
-                    release
-                        .batch_execute("set synchronous_commit = local")
-                        .await
-                        .unwrap();
-                    release.batch_execute(&set).await.unwrap();
-                    release
-                        .batch_execute("select pg_reload_conf()")
-                        .await
-                        .unwrap();
-                    // How long commits are held, and let go again: the disturbance itself.
-                    tokio::time::sleep(Duration::from_millis(120)).await;
-                }
+    let admin = stage.connect().await;
+    let over = Cell::new(false);
+    let held = async {
+        // No such standby: every commit waits until the setting is taken back.
+        while !over.get() {
+            for standby in ["nobody", ""] {
+                commits_wait_for(&admin, standby).await;
+                // How long commits are held, and let go again: the disturbance itself.
+                tokio::time::sleep(Duration::from_millis(120)).await;
             }
-        })
+        }
     };
-    scuffle(&mut stage, 2).await;
-    stop.store(true, Ordering::Relaxed);
-    held.await.unwrap();
+    let scuffled = async {
+        scuffle(&mut stage, 2).await;
+        over.set(true);
+    };
+    tokio::join!(held, scuffled);
 }
 
 #[tokio::test(flavor = "multi_thread")]

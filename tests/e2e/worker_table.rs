@@ -1,7 +1,7 @@
 //! `project_actions` belongs to the worker: it is used as it is, and what it refuses is set aside.
 
 use serde_json::json;
-use tests::Stage;
+use tests::{Stage, commits_wait_for};
 
 fn insert(project: &str, name: &str) -> String {
     format!(
@@ -177,20 +177,9 @@ async fn a_row_that_the_stream_shows_before_anybody_sees_its_parent_is_not_refus
         )
         .await;
     let _sidecar = stage.resume().await;
-    let wait_for_standby = async |names: &str| {
-        let admin = stage.connect().await;
-        for sql in [
-            "set synchronous_commit = local",
-            &format!("alter system set synchronous_standby_names = '{names}'"),
-            "select pg_reload_conf()",
-        ] {
-            admin.batch_execute(sql).await.unwrap();
-        }
-        let set = format!("current_setting('synchronous_standby_names') = '{names}'");
-        stage.until(&set).await;
-    };
+    let admin = stage.connect().await;
     // No such standby: the commit is in the WAL, and nobody sees it.
-    wait_for_standby("nobody").await;
+    commits_wait_for(&admin, "nobody").await;
     let worker = stage.connect().await;
     let insert = insert("late", "x");
     let commit = tokio::spawn(async move { worker.batch_execute(&insert).await });
@@ -199,7 +188,7 @@ async fn a_row_that_the_stream_shows_before_anybody_sees_its_parent_is_not_refus
         select from pg_stat_activity where query like 'select pg_current_snapshot()%'
           and usename = 'tidings')";
     stage.until(tried).await;
-    wait_for_standby("").await;
+    commits_wait_for(&admin, "").await;
     commit.await.unwrap().unwrap();
     stage
         .until("exists (select from project_actions where project_id = 'late')")

@@ -37,7 +37,7 @@ pub use receiver::{Behaviour, Receiver};
 pub use request::Request;
 pub use settings::Settings;
 pub use sidecar::Sidecar;
-pub use stage::{Action, REFERENCE_TABLES, Stage};
+pub use stage::{Action, REFERENCE_TABLES, Stage, commits_wait_for};
 pub use trial::Trial;
 pub use wait::{PATIENCE, eventually};
 pub use world::{Expected, large_transaction};

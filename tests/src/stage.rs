@@ -285,3 +285,21 @@ async fn free_address() -> String {
     let address = listener.and_then(|listener| listener.local_addr());
     address.expect("an address is free").to_string()
 }
+
+/// From here on commits wait for a standby of this name, in the WAL and seen by nobody; where it is
+/// empty they wait no more. Roles with `synchronous_commit = local` never do. Leaves `admin` such.
+pub async fn commits_wait_for(admin: &Client, standby: &str) {
+    for sql in [
+        "set synchronous_commit = local",
+        &format!("alter system set synchronous_standby_names = '{standby}'"),
+        "select pg_reload_conf()",
+    ] {
+        admin.batch_execute(sql).await.expect(sql);
+    }
+    eventually("the setting is in force", async || {
+        let shown = "show synchronous_standby_names";
+        let row = admin.query_one(shown, &[]).await.expect(shown);
+        row.get::<_, String>(0) == standby
+    })
+    .await;
+}

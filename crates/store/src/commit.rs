@@ -24,7 +24,6 @@ use crate::log::LoggedAction;
 use crate::progress::Half;
 use crate::quarantine::Outcome;
 use crate::runs::{self, RunChange};
-use crate::snapshot::Snapshot;
 use crate::{Error, Remedy, Session, images, outbox, quote_identifier, reconcile};
 
 /// An action with its identity and time, ready for the log.
@@ -182,22 +181,6 @@ pub async fn commit_around_faults(
     write.around_faults(&transaction).await?;
     transaction.commit().await?;
     committed(session, into.images, batch).await
-}
-
-/// Whether other sessions see the transactions that a batch tells of. The stream may show one before
-/// anybody else sees it; until then its rows are no parents of ours.
-pub async fn is_visible(session: &Session, batch: &Batch) -> Result<bool, Error> {
-    let statement = session
-        .prepared("select pg_current_snapshot()::text")
-        .await?;
-    let snapshot: &str = &session
-        .query_one(&statement, &[])
-        .await?
-        .get::<_, String>(0);
-    let snapshot: Snapshot = snapshot
-        .parse()
-        .map_err(|error| Error::Unreadable(format!("pg_current_snapshot: {error}")))?;
-    Ok(batch.actions.iter().all(|action| snapshot.sees(action.xid)))
 }
 
 /// Writes the row of a logged action that `project_actions` refused before, and settles what the batch

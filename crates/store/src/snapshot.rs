@@ -1,7 +1,9 @@
-//! Which transactions a snapshot of the server sees. Pure.
+//! Which transactions a snapshot of the server sees.
 
 use std::fmt;
 use std::str::FromStr;
+
+use crate::{Error, Session};
 
 /// As `pg_current_snapshot()` tells it, in 64-bit transaction ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What every session sees now. The stream may show a transaction before any snapshot does, while
+    /// its commit waits for a standby or on a busy server.
+    pub async fn current(session: &Session) -> Result<Self, Error> {
+        let statement = session
+            .prepared("select pg_current_snapshot()::text")
+            .await?;
+        let text: String = session.query_one(&statement, &[]).await?.get(0);
+        let parsed = text.parse();
+        parsed.map_err(|error| Error::Unreadable(format!("pg_current_snapshot: {error}")))
+    }
+
     /// Whether a transaction that did commit is seen.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || xid < self.xmax && self.under_way.binary_search(&xid).is_err()

@@ -107,7 +107,8 @@ impl Guard {
     }
 
     /// A table arrives under another name than rules know. Either it was written before the table got
-    /// that name, or it has lost it since: then nothing can be made of its rows.
+    /// that name, or it has lost it since: then nothing can be made of its rows. The catalog must show
+    /// what the transaction did that they are of.
     pub async fn meet(
         &self,
         session: &Session,
@@ -343,7 +344,8 @@ pub fn shapes(used: &[TableUse], tables: &HashMap<TableName, Table>) -> Result<S
 /// How to say that a table has another name than rules know.
 fn renamed(known: &TableName, now: &TableName) -> String {
     format!(
-        "table {known}, which a rule names, is now called {now}: name it so in the pack or in          capture.rules and reload (SIGHUP), or rename it back. Nothing past this point is confirmed"
+        "table {known}, which a rule names, is now called {now}: name it so in the pack or in \
+         capture.rules and reload (SIGHUP), or rename it back. Nothing past this point is confirmed"
     )
 }
 

@@ -19,6 +19,7 @@ mod renamed;
 mod retry;
 mod runs;
 mod session;
+mod visible;
 mod writer;
 
 use std::sync::Arc;

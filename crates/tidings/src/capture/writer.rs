@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use activity::{Lsn, Part, Seq, TableName};
+use activity::{Lsn, Part, Seq, TableName, Xid};
 use rules::{Images, PackSource, Rules, Shape, Shapes, Wanted};
 use store::actions_table::ActionsTable;
 use store::attributes;
@@ -21,7 +21,7 @@ use super::derive::{Deriver, Gathered};
 use super::group::Group;
 use super::guard::Guard;
 use super::runs::{Hearing, Watchdog, is_announcement};
-use super::{Context, Fault, load, renamed};
+use super::{Context, Fault, load, renamed, visible};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
 const BLOCKING_CHANGES: usize = 256;
@@ -32,9 +32,6 @@ const FAULTS_MAX: Duration = Duration::from_secs(45);
 const ROUNDS_MAX: usize = 1000;
 /// The pause before a refused commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Between two looks whether others see a transaction: nothing tells.
-const VISIBLE_PAUSE: Duration = Duration::from_millis(10);
 
 pub struct Writer<'a> {
     pub(super) context: &'a Context,
@@ -210,12 +207,25 @@ impl<'a> Writer<'a> {
             }
             let oids = &self.guard.oids;
             while let Some((known, told)) = renamed::stranger(part, oids) {
-                let met = self.guard.meet(&self.session, known, told).await;
+                let met = self.meet(part.begin.xid, known, told).await;
                 met.map_err(|fault| (place, fault))?;
                 renamed::adopt(part, known, oids);
             }
         }
         Ok(())
+    }
+
+    /// A table came under another name in a transaction that others may not see yet.
+    async fn meet(&self, xid: Xid, known: &TableName, told: &TableName) -> Result<(), Fault> {
+        let xids = [xid.widen(self.xid)].into_iter();
+        let patience = self.context.settings.capture.commit_patience;
+        if !visible::until(&self.session, xids, patience).await? {
+            return Err(Fault::Passing(format!(
+                "nobody sees transaction {} yet, which calls table {known} {told}",
+                xid.0
+            )));
+        }
+        self.guard.meet(&self.session, known, told).await
     }
 
     /// What a part is derived under: a transaction that is half done is finished under its own packs.
@@ -423,12 +433,11 @@ impl<'a> Writer<'a> {
                 .as_ref()
                 .is_err_and(|e| e.remedy() == Remedy::RowAtFault)
             {
-                until_visible(
-                    &self.session,
-                    batch,
-                    patience.saturating_sub(began.elapsed()),
-                )
-                .await?;
+                // A foreign key to a row that is in the WAL and that no snapshot sees yet is refused like
+                // one to no row.
+                let left = patience.saturating_sub(began.elapsed());
+                let xids = batch.actions.iter().map(|action| action.xid);
+                visible::until(&self.session, xids, left).await?;
                 let commit = commit::commit_around_faults(&mut self.session, &mut into, batch);
                 outcome = in_time(FAULTS_MAX, commit).await;
             }
@@ -456,16 +465,6 @@ impl<'a> Writer<'a> {
         self.gate = commit::gate(&self.session).await?;
         Ok(())
     }
-}
-
-/// Waits until others see what a batch tells of, or for this long: a foreign key to a row that is in the
-/// WAL and that no snapshot sees yet is refused like one to no row.
-async fn until_visible(session: &Session, batch: &Batch, limit: Duration) -> Result<(), Error> {
-    let began = Instant::now();
-    while !commit::is_visible(session, batch).await? && began.elapsed() < limit {
-        tokio::time::sleep(VISIBLE_PAUSE).await;
-    }
-    Ok(())
 }
 
 async fn in_time<T>(
