@@ -1,7 +1,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tidings::cli::Cli;
+
+/// What one thread allocates another frees, for every delivery: the system's allocator makes them wait
+/// for each other.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything opens a connection: one provider of cryptography for every TLS client.

@@ -12,7 +12,6 @@ use crate::{ClientCertificate, Error, RESPONSE_BYTES_MAX, SenderSettings};
 
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const IDLE_CONNECTIONS_MAX: usize = 32;
 /// A peer that vanished is found out while requests wait, or they would all share the dead connection.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// For all streams of one connection together, in bytes.
@@ -42,7 +41,7 @@ pub(crate) fn client(
         .user_agent(&settings.user_agent)
         .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_max_idle_per_host(settings.idle_connections)
         .http2_initial_stream_window_size(RESPONSE_BYTES_MAX)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(HEADERS_BYTES_MAX)

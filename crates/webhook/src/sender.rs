@@ -33,6 +33,9 @@ pub struct SenderSettings {
     pub ports: Vec<u16>,
     /// Empty for both.
     pub schemes: Vec<Scheme>,
+    /// Connections that are kept open to one host while nothing is sent: as many as there may be requests
+    /// under way, or each would open one of its own.
+    pub idle_connections: usize,
     /// `tidings/VERSION`.
     pub user_agent: String,
 }

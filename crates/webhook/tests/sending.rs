@@ -68,6 +68,7 @@ fn settings(timeout: Duration, allow_networks: &[&str]) -> SenderSettings {
         allow_networks: allow_networks.collect(),
         ports: Vec::new(),
         schemes: Vec::new(),
+        idle_connections: 32,
         user_agent: "tidings/0.1.0".to_owned(),
     }
 }

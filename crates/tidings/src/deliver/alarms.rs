@@ -1,13 +1,15 @@
 //! Which lanes are to be asked again when, at most once each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 #[derive(Debug, Default)]
 pub struct Alarms {
     by_time: BTreeSet<(Instant, Arc<str>)>,
-    by_lane: HashMap<Arc<str>, Instant>,
+    by_lane: FxHashMap<Arc<str>, Instant>,
 }
 
 impl Alarms {

@@ -19,6 +19,12 @@ use super::ledger::Errand;
 use super::reader::{Ask, Told};
 use super::session::Deliverer;
 
+/// Actions that lanes which are behind may have in memory, all of them together: about 1 kB each.
+const BEHIND_MAX: usize = 1 << 16;
+/// Those that one of them reads at once, at least and at most.
+const READ_MIN: usize = 16;
+const READ_MAX: usize = 512;
+
 impl Deliverer<'_> {
     /// Asks for as much as may be under way at a time.
     pub(super) fn read_backlog(&mut self) -> Result<(), Error> {
@@ -41,7 +47,8 @@ impl Deliverer<'_> {
             let Some(id) = self.ledger.turn() else {
                 return Ok(());
             };
-            if let Some((errand, ask)) = self.errand(&id) {
+            let share = share(self.lanes.stood().behind());
+            if let Some((errand, ask)) = self.errand(&id, share) {
                 self.ledger.begin(&id, errand);
                 self.backlog.ask(ask)?;
             }
@@ -49,12 +56,14 @@ impl Deliverer<'_> {
         Ok(())
     }
 
-    /// What is to be read for an endpoint now.
-    fn errand(&self, id: &str) -> Option<(Errand, Ask)> {
+    /// What is to be read for an endpoint now, so many actions at once where it is behind.
+    fn errand(&self, id: &str, share: usize) -> Option<(Errand, Ask)> {
         let lane = self.lanes.get(id)?;
         let account = self.ledger.get(id)?;
         // The dispatcher will have come as far soon.
-        let behind = lane.wants_log().filter(|after| *after <= self.head.seq);
+        let behind = lane
+            .wants_log()
+            .filter(|after| *after <= self.head.seq && lane.queued() < share / 2);
         let held = lane.wants_held();
         let replay = self.replays.get(id);
         let window = replay.and_then(|replay| Some((replay, replay.wants()?)));
@@ -71,6 +80,7 @@ impl Deliverer<'_> {
                 endpoint,
                 after: behind?,
                 head,
+                limit: i64::try_from(share).unwrap_or(i64::MAX),
             },
             Errand::Due => Ask::Due { endpoint_id },
             Errand::Held => Ask::Held {
@@ -264,5 +274,22 @@ impl Deliverer<'_> {
         }
         self.ledger.want(id);
         self.lanes.wake(id);
+    }
+}
+
+/// What each of so many lanes that are behind reads at once; it asks again at half of it.
+fn share(lanes: usize) -> usize {
+    (BEHIND_MAX / lanes.max(1)).clamp(READ_MIN, READ_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_that_are_behind_share_what_may_be_in_memory() {
+        assert_eq!([share(0), share(1), share(128)], [READ_MAX; 3]);
+        assert_eq!(share(1000), 65);
+        assert_eq!([share(10_000), share(1 << 20)], [READ_MIN; 2]);
     }
 }

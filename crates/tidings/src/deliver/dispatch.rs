@@ -1,9 +1,10 @@
 //! The lanes of this process: which there are, which have work, and what they are offered.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use store::log::LoggedAction;
 use webhook::{Endpoint, Subject};
 
@@ -16,14 +17,14 @@ use super::standings::Standings;
 /// may be ten thousand.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    lanes: HashMap<Arc<str>, Lane>,
+    lanes: FxHashMap<Arc<str>, Lane>,
     routing: Routing,
     turns: VecDeque<Arc<str>>,
     /// Those in `turns`.
-    waiting: HashSet<Arc<str>>,
+    waiting: FxHashSet<Arc<str>>,
     alarms: Alarms,
     /// Touched since the standings were brought up to date.
-    touched: HashSet<Arc<str>>,
+    touched: FxHashSet<Arc<str>>,
     standings: Standings,
 }
 
@@ -71,6 +72,11 @@ impl Lanes {
             }
         }
         &mut self.standings
+    }
+
+    /// How they stood when [`Lanes::standings`] was last asked.
+    pub fn stood(&self) -> &Standings {
+        &self.standings
     }
 
     /// Offers an action to the lanes that may want it.
@@ -168,7 +174,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::deliver::lane::Verdict;
     use crate::deliver::lane::tests::{TERMS, action_of, endpoint};
+    use store::delivery::AttemptResult;
     use store::endpoints::Rate;
 
     fn lanes(rate: Option<Rate>) -> Lanes {
@@ -224,6 +232,33 @@ mod tests {
             Some("ep_all".into())
         );
         assert_eq!(lanes.next_alarm(), None);
+    }
+
+    #[test]
+    fn of_a_shard_the_lane_that_has_come_least_far_comes_first() {
+        let (mut lanes, now) = (lanes(None), Instant::now());
+        lanes.offer(&action_of("c", 1, 0), now);
+        lanes.offer(&action_of("b", 5, 0), now);
+        lanes.offer(&action_of("a", 7, 0), now);
+        let holding = |lanes: &mut Lanes| -> Vec<(i64, String)> {
+            let holding = lanes.standings().holding_of(0);
+            holding.map(|(at, id)| (at.get(), id.to_string())).collect()
+        };
+        let of = |at: i64, id: &str| (at, id.to_owned());
+        let all = [of(0, "ep_all"), of(4, "ep_b"), of(6, "ep_a")];
+        assert_eq!(holding(&mut lanes), all);
+        assert_eq!(lanes.standings().queued(), 5);
+        let job = lanes
+            .get_mut("ep_b")
+            .and_then(|lane| lane.next(now))
+            .unwrap();
+        let delivered = AttemptResult::Delivered;
+        let lane = lanes.get_mut("ep_b").unwrap();
+        lane.finished(job, delivered, Verdict::Delivered, now, 0.0);
+        assert_eq!(holding(&mut lanes), all, "not committed yet");
+        lanes.remove("ep_all");
+        assert_eq!(holding(&mut lanes), all[1..]);
+        assert_eq!(lanes.standings().queued(), 1);
     }
 
     #[test]

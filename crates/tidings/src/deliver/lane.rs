@@ -42,8 +42,8 @@ pub use verdict::Verdict;
 
 /// First attempts that wait in memory; one more sends the lane behind.
 const QUEUE_MAX: usize = 256;
-/// A lane that reads for itself asks for more below this many.
-const QUEUE_LOW: usize = 64;
+/// A lane that reads for itself may ask for more below this many.
+const QUEUE_LOW: usize = 256;
 
 #[derive(Debug)]
 pub struct Lane {
@@ -207,6 +207,11 @@ impl Lane {
                 self.fall_behind();
             }
         }
+    }
+
+    /// First attempts that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// The cursor to read the log from, where the lane reads for itself and can go on.

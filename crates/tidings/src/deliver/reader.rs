@@ -23,8 +23,8 @@ use crate::settings::Settings;
 pub const ASKED_MAX: usize = 2;
 /// Actions read at the head at once.
 const HEAD_COUNT: i64 = 500;
-/// Actions read at once for a lane that is behind.
-const BEHIND_COUNT: i64 = 250;
+/// Actions read at once for a project that was held, or for a replay.
+const BACKLOG_COUNT: i64 = 250;
 /// How far a lane that is behind reads at once, in actions that may not be for it.
 const BEHIND_WINDOW: i64 = 20_000;
 /// Parked deliveries read at once: twice those that a lane may have in hand already.
@@ -43,6 +43,8 @@ pub enum Ask {
         endpoint: Arc<Endpoint>,
         after: Seq,
         head: Seq,
+        /// Actions to read at once.
+        limit: i64,
     },
     Due {
         endpoint_id: String,
@@ -132,6 +134,7 @@ pub struct Reader {
 impl Reader {
     pub async fn begin(target: &Target, settings: &Arc<Settings>) -> Result<Self, Error> {
         let session = Session::open(target, &settings.database.schema, Purpose::Write).await?;
+        log::read_in_order(&session).await?;
         let (asks, asked) = mpsc::channel(ASKED_MAX);
         let (tells, told) = mpsc::channel(ASKED_MAX);
         let task = tokio::spawn(read(session, Arc::clone(settings), asked, tells));
@@ -210,11 +213,18 @@ async fn find(session: &Session, settings: &Settings, ask: Ask) -> Result<Told, 
             endpoint,
             after,
             head,
+            limit,
         } => {
             let types = names(&endpoint.filter);
-            let projects = &endpoint.filter.projects;
-            let (actions, to) =
-                window(session, &endpoint.filter, &types, projects, after, head).await?;
+            let wanted = Matching {
+                after,
+                to: head,
+                types: &types,
+                projects: &endpoint.filter.projects,
+                environments: &endpoint.filter.environments,
+                statuses: &endpoint.filter.statuses,
+            };
+            let (actions, to) = window(session, wanted, limit).await?;
             Ok(Told::Behind {
                 endpoint,
                 after,
@@ -263,10 +273,10 @@ async fn find(session: &Session, settings: &Settings, ask: Ask) -> Result<Told, 
             head,
         } => {
             let project_id = (!project.is_empty()).then_some(project.as_str());
-            let actions = log::of_project(session, project_id, after, BEHIND_COUNT).await?;
+            let actions = log::of_project(session, project_id, after, BACKLOG_COUNT).await?;
             let last = actions.last().map_or(after, |action| action.seq);
             // Less than was asked for: that is all there is, the head included.
-            let all = actions.len() < BEHIND_COUNT as usize;
+            let all = actions.len() < BACKLOG_COUNT as usize;
             Ok(Told::Held {
                 endpoint_id,
                 project,
@@ -301,8 +311,15 @@ async fn find(session: &Session, settings: &Settings, ask: Ask) -> Result<Told, 
                 true => &endpoint.filter.projects,
                 false => &replay.projects,
             };
-            let (actions, to) =
-                window(session, &endpoint.filter, &types, projects, after, until).await?;
+            let wanted = Matching {
+                after,
+                to: until,
+                types: &types,
+                projects,
+                environments: &endpoint.filter.environments,
+                statuses: &endpoint.filter.statuses,
+            };
+            let (actions, to) = window(session, wanted, BACKLOG_COUNT).await?;
             Ok(Told::Replay {
                 endpoint_id: replay.endpoint_id,
                 replay_id: replay.id,
@@ -318,27 +335,19 @@ async fn find(session: &Session, settings: &Settings, ask: Ask) -> Result<Told, 
     }
 }
 
-/// What of the log after `after` the lists let through, and how far was read, actions that are not for
-/// it included.
+/// What the lists let through, at most so many and not of the whole log, and how far was read, actions
+/// that are not wanted included.
 async fn window(
     session: &Session,
-    filter: &Filter,
-    types: &[String],
-    projects: &[String],
-    after: Seq,
-    until: Seq,
+    wanted: Matching<'_>,
+    limit: i64,
 ) -> Result<(Vec<Arc<LoggedAction>>, Seq), Error> {
-    let to = until.min(Seq::new(after.get().saturating_add(BEHIND_WINDOW)));
-    let matching = Matching {
-        after,
-        to,
-        types,
-        projects,
-        environments: &filter.environments,
-        statuses: &filter.statuses,
-    };
-    let actions = shared(log::matching(session, &matching, BEHIND_COUNT).await?);
-    let cut = actions.len() == BEHIND_COUNT as usize;
+    let after = wanted.after;
+    let to = wanted
+        .to
+        .min(Seq::new(after.get().saturating_add(BEHIND_WINDOW)));
+    let actions = shared(log::matching(session, &Matching { to, ..wanted }, limit).await?);
+    let cut = i64::try_from(actions.len()) == Ok(limit);
     let last = actions.last().map(|action| action.seq).filter(|_| cut);
     Ok((actions, last.unwrap_or(to.max(after))))
 }

@@ -41,6 +41,9 @@ const SETTLE_PERIOD: Duration = Duration::from_millis(25);
 const SETTLE_COUNT: usize = 512;
 /// Outcomes that wait while a settlement is under way; then nothing is sent.
 const UNSETTLED_MAX: usize = 4 * SETTLE_COUNT;
+/// First attempts that wait while every place for a request is taken; then nothing more is read at the
+/// head.
+const QUEUED_MAX: usize = 8192;
 /// How often the log is looked at where nobody tells of a new action.
 const POLL_PERIOD: Duration = Duration::from_millis(250);
 /// How often endpoints, due retries and positions are looked at.
@@ -182,7 +185,7 @@ impl<'a> Deliverer<'a> {
                 _ = upkeep.tick() => self.keep_up()?,
                 _ = settle.tick(), if !full => self.tick()?,
                 () = std::future::ready(()), if full => self.settle()?,
-                Some(over) = self.attempts.join_next() => self.take(over)?,
+                Some(over) = self.attempts.join_next() => self.take_all(over)?,
                 told = self.reader.told() => self.dispatch(told?),
                 told = self.backlog.told() => self.take_backlog(told?),
                 () = self.context.appended.notified() => self.more = true,
@@ -221,7 +224,9 @@ impl<'a> Deliverer<'a> {
 
     /// Asks for what is new in the log, or where no lane is at the head, for where it ends.
     fn read_head(&mut self) -> Result<(), Error> {
-        if self.more && !self.reading {
+        let full = self.attempts.len() >= self.context.settings.webhooks.in_flight
+            && self.lanes.stood().queued() >= QUEUED_MAX;
+        if self.more && !self.reading && !full {
             (self.more, self.reading) = (false, true);
             let at_head = self.lanes.standings().any_at_head();
             self.reader

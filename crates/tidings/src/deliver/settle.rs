@@ -1,7 +1,6 @@
 //! Gathers what must be committed together: attempts, cursors, shards.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use activity::Seq;
@@ -84,20 +83,29 @@ impl Books<'_> {
 
     /// How far each owned shard is settled for the endpoints that are not behind.
     fn settled(&mut self, over: &Over) -> HashMap<i16, Seq> {
-        let standings = self.lanes.standings();
         let head = self.head;
-        let mut lowest: HashMap<i16, Seq> = standings.shards().map(|shard| (shard, head)).collect();
-        let holding: Vec<Arc<str>> = standings.holding().cloned().collect();
+        self.lanes.standings();
+        let standings = self.lanes.stood();
+        let mut lowest: HashMap<i16, Seq> = HashMap::new();
+        for shard in standings.shards() {
+            let mut to = head;
+            for (at, id) in standings.holding_of(shard) {
+                let over = over.of(id);
+                if over.is_empty() {
+                    // Those that follow have come farther.
+                    to = to.min(*at);
+                    break;
+                }
+                if let Some(lane) = self.lanes.get(id) {
+                    to = to.min(lane.settled_to(head, over));
+                }
+            }
+            lowest.insert(shard, to);
+        }
         let mut keep = |shard: i16, to: Seq| {
             let lowest = lowest.entry(shard).or_insert(to);
             *lowest = to.min(*lowest);
         };
-        for lane in holding.iter().filter_map(|id| self.lanes.get(id)) {
-            keep(
-                lane.shard,
-                lane.settled_to(head, over.of(&lane.endpoint.id)),
-            );
-        }
         // Until it is stored as behind, its shard must not pass it.
         for resting in self.resting.values().filter(|resting| !resting.stored) {
             keep(resting.shard, resting.cursor);

@@ -1,23 +1,28 @@
 //! How the lanes stand, as far as others need to know without asking each: which wait for something,
 //! which have changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use activity::Seq;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lane::Lane;
 
 #[derive(Debug, Default)]
 pub struct Standings {
-    by_lane: HashMap<Arc<str>, Standing>,
+    by_lane: FxHashMap<Arc<str>, Standing>,
     /// Lanes that take what the dispatcher offers.
     at_head: usize,
     /// The same by shard, of those for which the shard's progress waits.
-    counting: HashMap<i16, usize>,
-    /// Of those, the ones with something unsettled.
-    holding: HashSet<Arc<str>>,
+    counting: FxHashMap<i16, usize>,
+    /// Of those, by shard, the ones with something unsettled: first the one that has come least far.
+    holding: FxHashMap<i16, BTreeSet<(Seq, Arc<str>)>>,
     /// Lanes that ask for the log.
-    reading: HashSet<Arc<str>>,
-    changed: HashSet<Arc<str>>,
+    reading: FxHashSet<Arc<str>>,
+    /// First attempts that wait in all lanes.
+    queued: usize,
+    changed: FxHashSet<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +30,10 @@ struct Standing {
     shard: i16,
     at_head: bool,
     counts: bool,
-    holds: bool,
+    /// Up to where it has settled everything, where something waits for it.
+    holds_at: Option<Seq>,
     reads: bool,
+    queued: usize,
 }
 
 impl Standings {
@@ -36,8 +43,10 @@ impl Standings {
             shard: lane.shard,
             at_head: lane.is_at_head(),
             counts,
-            holds: counts && lane.has_unsettled(),
+            holds_at: (counts && lane.has_unsettled())
+                .then(|| lane.settled_to(Seq::new(i64::MAX), &[])),
             reads: lane.wants_log().is_some() || lane.wants_held().is_some(),
+            queued: lane.queued(),
         };
         self.changed.insert(id.clone());
         self.replace(id, Some(standing));
@@ -56,6 +65,16 @@ impl Standings {
         self.at_head > 0
     }
 
+    /// How many first attempts wait.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// How many lanes read for themselves.
+    pub fn behind(&self) -> usize {
+        self.by_lane.len() - self.at_head
+    }
+
     /// The shards whose progress follows the head, but for the lanes [`Standings::holding`] it.
     pub fn shards(&self) -> impl Iterator<Item = i16> {
         self.counting.keys().copied()
@@ -63,7 +82,13 @@ impl Standings {
 
     /// The lanes at the head for whose actions their shard's progress waits.
     pub fn holding(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.holding.iter()
+        self.holding.values().flatten().map(|(_, id)| id)
+    }
+
+    /// Those of a shard, with up to where each has settled everything; that which has come least far
+    /// comes first.
+    pub fn holding_of(&self, shard: i16) -> impl Iterator<Item = &(Seq, Arc<str>)> {
+        self.holding.get(&shard).into_iter().flatten()
     }
 
     /// The lanes that ask for the log.
@@ -72,7 +97,7 @@ impl Standings {
     }
 
     /// The lanes of which there may be something new to store, once.
-    pub fn take_changed(&mut self) -> HashSet<Arc<str>> {
+    pub fn take_changed(&mut self) -> FxHashSet<Arc<str>> {
         std::mem::take(&mut self.changed)
     }
 
@@ -87,6 +112,8 @@ impl Standings {
             None => self.by_lane.remove(id),
         };
         let (before, now) = (before.unwrap_or_default(), standing.unwrap_or_default());
+        self.queued += now.queued;
+        self.queued -= before.queued;
         self.at_head += usize::from(now.at_head);
         self.at_head -= usize::from(before.at_head);
         if now.counts {
@@ -100,15 +127,20 @@ impl Standings {
                 self.counting.remove(&before.shard);
             }
         }
-        keep(&mut self.holding, id, now.holds);
-        keep(&mut self.reading, id, now.reads);
-    }
-}
-
-fn keep(set: &mut HashSet<Arc<str>>, id: &Arc<str>, is_in: bool) {
-    if is_in {
-        set.insert(id.clone());
-    } else {
-        set.remove(id);
+        if (before.shard, before.holds_at) != (now.shard, now.holds_at) {
+            if let Some(at) = before.holds_at
+                && let Some(holding) = self.holding.get_mut(&before.shard)
+            {
+                holding.remove(&(at, id.clone()));
+            }
+            if let Some(at) = now.holds_at {
+                let holding = self.holding.entry(now.shard).or_default();
+                holding.insert((at, id.clone()));
+            }
+        }
+        match now.reads {
+            true => self.reading.insert(id.clone()),
+            false => self.reading.remove(id),
+        };
     }
 }

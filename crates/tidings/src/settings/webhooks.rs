@@ -108,6 +108,7 @@ impl Webhooks {
             allow_networks: self.allow_networks.clone(),
             ports: self.ports.clone(),
             schemes: Vec::new(),
+            idle_connections: self.in_flight,
             user_agent: concat!("tidings/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -146,6 +146,7 @@ fn sender_settings(allow_networks: &[&str]) -> SenderSettings {
             .collect(),
         ports: Vec::new(),
         schemes: Vec::new(),
+        idle_connections: 32,
         user_agent: "tidings/0.1.0".to_owned(),
     }
 }

@@ -7,17 +7,25 @@ use store::Error;
 use store::delivery::{AttemptResult, Settlement, Streak};
 use tokio::task::JoinError;
 
-use super::{Deliverer, Done};
+use super::{Deliverer, Done, SETTLE_COUNT};
 use crate::deliver::lane::BreakerChange;
 use crate::deliver::leash;
 use crate::deliver::settle::{Books, Outcome};
 use crate::deliver::settler::Order;
 
+type Over = Result<(i16, Option<Done>), JoinError>;
+
 impl Deliverer<'_> {
-    pub(super) fn take(
-        &mut self,
-        over: Result<(i16, Option<Done>), JoinError>,
-    ) -> Result<(), Error> {
+    /// Takes an attempt that is over, and those that are by now.
+    pub(super) fn take_all(&mut self, over: Over) -> Result<(), Error> {
+        self.take(over)?;
+        while let Some(over) = self.attempts.try_join_next() {
+            self.take(over)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, over: Over) -> Result<(), Error> {
         // Begun anew, the session makes the attempt again: its delivery is not settled.
         let (shard, done) =
             over.map_err(|error| Error::Unreadable(format!("an attempt died: {error}")))?;
@@ -69,7 +77,8 @@ impl Deliverer<'_> {
     fn gather(&mut self) -> Settlement {
         self.moved = false;
         // What a shard that was given up without order comes to is its next owner's to repeat.
-        let (outcomes, lost) = std::mem::take(&mut self.outcomes)
+        let room = Vec::with_capacity(SETTLE_COUNT);
+        let (outcomes, lost) = std::mem::replace(&mut self.outcomes, room)
             .into_iter()
             .partition::<Vec<_>, _>(|outcome| self.owned.of_outcome(outcome.shard).is_some());
         lost.iter()
