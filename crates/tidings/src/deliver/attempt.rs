@@ -35,11 +35,13 @@ pub struct Done {
 
 impl Attempter {
     /// Cancel safe: dropping it aborts the request, and the attempt counts as never made.
-    pub async fn attempt(self, turn: Turn) -> Done {
+    /// A fault of our own network does not count where it is `excused`.
+    pub async fn attempt(self, turn: Turn, excused: bool) -> Done {
         let Turn {
             endpoint,
             generation,
             job,
+            cut_off: _,
         } = turn;
         let at = Timestamp::now();
         let attempt = match self.render(&endpoint, &job) {
@@ -64,7 +66,7 @@ impl Attempter {
         );
         let verdict = Verdict::of(&attempt.outcome, now);
         let (result, disable) = match next {
-            _ if verdict == Verdict::OwnNetwork => (AttemptResult::Deferred, false),
+            _ if verdict == Verdict::OwnNetwork && excused => (AttemptResult::Deferred, false),
             Next::Delivered => (AttemptResult::Delivered, false),
             Next::RetryAt(due) => (AttemptResult::Parked { due }, false),
             Next::Dead => (AttemptResult::Dead, false),

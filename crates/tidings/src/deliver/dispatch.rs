@@ -147,12 +147,14 @@ impl Lanes {
                 continue;
             };
             let (endpoint, generation) = (lane.endpoint.clone(), lane.generation);
+            let cut_off = lane.cut_off();
             if lane.has_work() && self.waiting.insert(id.clone()) {
                 self.turns.push_back(id);
             }
             turn = Some(Turn {
                 endpoint,
                 generation,
+                cut_off,
                 job,
             });
             break;
@@ -166,6 +168,8 @@ impl Lanes {
 pub struct Turn {
     pub endpoint: Arc<Endpoint>,
     pub generation: u64,
+    /// Since when every attempt of the lane has met with a fault of our own network.
+    pub cut_off: Option<Instant>,
     pub job: Job,
 }
 

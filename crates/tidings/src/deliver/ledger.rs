@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use activity::Seq;
 use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
 use store::delivery::{AttemptRecord, AttemptResult};
 
 #[derive(Debug)]
@@ -82,10 +83,10 @@ impl Account {
 /// Every account, and whose turn it is.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    accounts: HashMap<String, Account>,
+    accounts: FxHashMap<String, Account>,
     timers: BTreeSet<(Timestamp, String)>,
     turns: VecDeque<String>,
-    waiting: HashSet<String>,
+    waiting: FxHashSet<String>,
 }
 
 impl Ledger {

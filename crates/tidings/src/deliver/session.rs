@@ -5,6 +5,7 @@
 
 mod hold;
 mod outcomes;
+mod reach;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use super::settle::Outcome;
 use super::settler::Settler;
 use super::shards::Owned;
 use crate::backoff::Backoff;
+use reach::Reach;
 
 /// How long an outcome may wait for others before it is committed with them.
 const SETTLE_PERIOD: Duration = Duration::from_millis(25);
@@ -43,7 +45,7 @@ const SETTLE_COUNT: usize = 512;
 const UNSETTLED_MAX: usize = 4 * SETTLE_COUNT;
 /// First attempts that wait while every place for a request is taken; then nothing more is read at the
 /// head.
-const QUEUED_MAX: usize = 8192;
+const QUEUED_MAX: usize = 1024;
 /// How often the log is looked at where nobody tells of a new action.
 const POLL_PERIOD: Duration = Duration::from_millis(250);
 /// How often endpoints, due retries and positions are looked at.
@@ -109,6 +111,7 @@ pub(super) struct Deliverer<'a> {
     pub(super) buried: Vec<(String, Seq)>,
     /// How many lanes were ever made.
     pub(super) generations: u64,
+    reach: Reach,
     /// Up to this day there are partitions for attempts.
     pub(super) covered: Date,
 }
@@ -164,6 +167,7 @@ impl<'a> Deliverer<'a> {
             withdrawn: Vec::new(),
             buried: Vec::new(),
             generations: 0,
+            reach: Reach::default(),
             covered,
         })
     }
@@ -214,10 +218,9 @@ impl<'a> Deliverer<'a> {
             };
             let shard = account.shard;
             self.owned.begun(shard);
-            let attempt = self
-                .leash
-                .clone()
-                .bind(self.attempter.clone().attempt(turn));
+            let excused = self.reach.excuses(turn.cut_off, now);
+            let attempt = self.attempter.clone().attempt(turn, excused);
+            let attempt = self.leash.clone().bind(attempt);
             self.attempts.spawn(async move { (shard, attempt.await) });
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use activity::Seq;
+use rustc_hash::FxHashMap;
 use store::delivery::{AttemptRecord, AttemptResult, CursorMove, Settlement, Shard};
 
 use super::attempt::Done;
@@ -160,7 +161,7 @@ impl Books<'_> {
 
 /// First attempts that this settlement commits, by endpoint.
 #[derive(Default)]
-struct Over(HashMap<String, Vec<Seq>>);
+struct Over(FxHashMap<String, Vec<Seq>>);
 
 impl Over {
     /// Attempts of replays settle nothing, nor do those that do not count.

@@ -5,11 +5,13 @@ use std::time::Duration;
 use tests::{Receiver, Sidecar, Stage};
 
 use crate::deliveries::{all_received, capture, rate_of};
+use crate::quantiles::median;
 use crate::table::{self, megabytes};
 use crate::{Worker, machine, process};
 
 const ACTIONS: usize = 100_000;
 const ENDPOINTS: usize = 10_000;
+const ROUNDS: usize = 3;
 const IN_FLIGHT: i64 = 64;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// After which memory is what it stays at: nothing is due that could be waited for.
@@ -21,9 +23,13 @@ pub(crate) async fn measure(worker: Worker) {
          {IN_FLIGHT} under way at most; processor time without the start"
     );
     table::title("One endpoint, and 10,000 with a filter each", &how);
+    let mut ratios = Vec::new();
     let mut rows = Vec::new();
-    for endpoints in [1, ENDPOINTS] {
-        rows.push(deliver(worker, endpoints).await);
+    for _ in 0..ROUNDS {
+        let one = deliver(worker, 1).await;
+        let many = deliver(worker, ENDPOINTS).await;
+        ratios.push(many.per_second / one.per_second);
+        rows.extend([one.row(1), many.row(ENDPOINTS)]);
     }
     let heads = [
         "endpoints",
@@ -33,9 +39,32 @@ pub(crate) async fn measure(worker: Worker) {
         "peak memory",
     ];
     table::print(heads, &rows);
+    println!(
+        "  {ENDPOINTS} endpoints over one, median of {ROUNDS} pairs of runs: {:.2}",
+        median(&ratios)
+    );
 }
 
-async fn deliver(worker: Worker, endpoints: usize) -> [String; 5] {
+struct Measured {
+    per_second: f64,
+    cpu_us: f64,
+    idle_bytes: u64,
+    peak_bytes: u64,
+}
+
+impl Measured {
+    fn row(&self, endpoints: usize) -> [String; 5] {
+        [
+            endpoints.to_string(),
+            table::rate(self.per_second),
+            format!("{:.0}", self.cpu_us),
+            megabytes(self.idle_bytes),
+            megabytes(self.peak_bytes),
+        ]
+    }
+}
+
+async fn deliver(worker: Worker, endpoints: usize) -> Measured {
     let mut stage = Stage::on(machine::server()).await;
     // As many requests under way in both: an endpoint may have a quarter of all.
     let places = if endpoints == 1 {
@@ -57,13 +86,12 @@ async fn deliver(worker: Worker, endpoints: usize) -> [String; 5] {
     sidecar.terminate(PATIENCE).await;
     assert_eq!(receiver.accepted().len(), ACTIONS, "nothing is lost");
     receiver.assert_verified();
-    [
-        endpoints.to_string(),
-        table::rate(rate_of(&receiver, 0)),
-        format!("{cpu:.0}"),
-        megabytes(idle),
-        megabytes(peak),
-    ]
+    Measured {
+        per_second: rate_of(&receiver, 0),
+        cpu_us: cpu,
+        idle_bytes: idle,
+        peak_bytes: peak,
+    }
 }
 
 /// Adds the endpoints, and tells what a sidecar takes that has nothing to deliver to them yet: bytes, and

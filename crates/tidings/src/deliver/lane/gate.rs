@@ -24,6 +24,8 @@ pub struct Gate {
     asked_until: Option<Instant>,
     /// Our own network is let be until then, and how long that was.
     pause: Option<(Instant, Duration)>,
+    /// Since when every attempt has met with a fault of our own network.
+    cut_off: Option<Instant>,
 }
 
 impl Gate {
@@ -35,6 +37,7 @@ impl Gate {
             places: None,
             asked_until: None,
             pause: None,
+            cut_off: None,
         }
     }
 
@@ -69,6 +72,11 @@ impl Gate {
         }
     }
 
+    /// Since when every attempt has met with a fault of our own network.
+    pub fn cut_off(&self) -> Option<Instant> {
+        self.cut_off
+    }
+
     /// An attempt begins.
     pub fn sent(&mut self, now: Instant) {
         self.breaker.sent();
@@ -86,7 +94,7 @@ impl Gate {
         random: f64,
     ) -> Option<BreakerChange> {
         if verdict != Verdict::OwnNetwork && verdict != Verdict::Unsent {
-            self.pause = None;
+            (self.pause, self.cut_off) = (None, None);
         }
         match verdict {
             Verdict::Delivered => {
@@ -108,6 +116,7 @@ impl Gate {
                 self.breaker.failed(now, random)
             }
             Verdict::OwnNetwork => {
+                self.cut_off.get_or_insert(now);
                 self.pause_longer(now);
                 self.breaker.learned_nothing(now);
                 None

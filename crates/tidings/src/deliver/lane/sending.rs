@@ -94,6 +94,11 @@ impl Lane {
         self.holds.head_is_through(seq);
     }
 
+    /// Since when every attempt has met with a fault of our own network.
+    pub fn cut_off(&self) -> Option<Instant> {
+        self.gate.cut_off()
+    }
+
     pub fn is_idle(&self) -> bool {
         self.under_way.all() == 0
     }

@@ -41,6 +41,7 @@ impl Deliverer<'_> {
             let change = lane.finished(job, done.record.result, done.verdict, now, random);
             tell(&lane.endpoint.name, change);
         }
+        self.reach.met(done.verdict, Instant::now());
         self.lanes.wake(id);
         self.ledger.want(id);
         self.outcomes.push(Outcome { shard, done });
