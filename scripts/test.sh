@@ -17,6 +17,8 @@ step 'build and server binaries' make --no-print-directory postgres
 step 'verifiers of signatures' make --no-print-directory verifiers
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --locked --workspace --all-targets -- -D warnings
+# Most of what they do is waiting for a server or a receiver.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
 step 'tests' cargo test --locked --workspace --no-fail-fast
 step 'docs' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 echo "make test: ok in $(($(date +%s) - began)) s"

@@ -40,6 +40,7 @@ pub async fn retry(
         .collect();
     match as_json {
         true => println!("{:#}", json!({"due": due.len(), "missing": missing})),
+        false if due.is_empty() && !missing.is_empty() => {}
         false if due.len() == 1 => println!("1 delivery is due now"),
         false => println!("{} deliveries are due now", due.len()),
     }

@@ -28,7 +28,10 @@ pub async fn rotate(settings: &Settings, arguments: &RotateSecret) -> Result<(),
     let vault = settings.webhooks.vault();
     let opened = vault.open(&stored.credentials, &stored.id);
     let credentials = opened.map_err(|error| Failure::Settings(error.into()))?;
-    let rotated = credentials.rotate(key.clone(), overlap, Timestamp::now());
+    // To the second: people read it.
+    let now = Timestamp::now();
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let rotated = credentials.rotate(key.clone(), overlap, now);
     let rotated = rotated.map_err(|error| Failure::Failed(error.into()))?;
     let sealed = vault.seal(&rotated, &stored.id);
     let sealed = sealed.map_err(|error| Failure::Failed(error.into()))?;

@@ -32,7 +32,7 @@ pub async fn transit(
     match (done, transition) {
         (false, _) => println!("endpoint {name} is {} already", now.state.as_str()),
         (true, Transition::Pause) => {
-            println!("endpoint {name} is paused: what comes waits in the log");
+            println!("endpoint {name} is paused within a second: what comes then waits in the log");
         }
         (true, Transition::Resume) => println!("endpoint {name} goes on where it was paused"),
         (true, Transition::Enable) => println!(
