@@ -166,6 +166,91 @@ async fn a_row_without_its_parent_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_an_open_delete_of_a_project_and_its_rows_follow_by_themselves() {
+    for end in ["rollback", "commit"] {
+        let stage = Stage::start().await;
+        stage.tidings(["setup"]).await.success();
+        stage
+            .execute(
+                "alter table project_actions add constraint parent foreign key (project_id)
+                 references projects on delete cascade",
+            )
+            .await;
+        let _sidecar = stage.resume().await;
+        for project in ["held", "free"] {
+            stage.execute(&insert(project, "x")).await;
+        }
+        stage.until_actions(2).await;
+        let deleter = stage.connect().await;
+        deleter
+            .batch_execute("begin; delete from projects where project_id = 'held'")
+            .await
+            .unwrap();
+        let deploy = "insert into deployments (deployment_id, project_id, platform, status)
+                      select p || n, p, 'fly.io', 'success'
+                      from unnest(array['held', 'free']) p, generate_series(1, 20) n";
+        stage.execute(deploy).await;
+        let there = "(select count(*) from project_actions where project_id = 'free')";
+        stage.until(&format!("{there} = 21")).await;
+        let set_aside = "select count(*) from tidings.quarantine
+                         where sqlstate = '55P03' and retry_requested_at is not null
+                           and reason like '%open DELETE%'";
+        assert_eq!(stage.value::<i64>(set_aside).await, 20);
+        deleter.batch_execute(end).await.unwrap();
+        let waits = "exists (select from tidings.quarantine where retry_requested_at is not null)";
+        stage.until(&format!("not {waits}")).await;
+        let held = "select count(*) from project_actions where project_id = 'held'";
+        let left = "select count(*) from tidings.quarantine";
+        let (written, refused) = match end {
+            "rollback" => (21, 0),
+            _ => (0, 20),
+        };
+        assert_eq!(stage.value::<i64>(held).await, written, "{end}");
+        assert_eq!(stage.value::<i64>(left).await, refused, "{end}");
+        let twice = "select count(*) - count(distinct action_id) from project_actions";
+        assert_eq!(stage.value::<i64>(twice).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_a_whole_table_is_waited_for_and_sets_nothing_aside() {
+    let stage = Stage::start().await;
+    stage.tidings(["setup"]).await.success();
+    stage
+        .execute(
+            "alter table project_actions add constraint parent foreign key (project_id)
+             references projects",
+        )
+        .await;
+    let _sidecar = stage.resume().await;
+    stage.execute(&insert("one", "x")).await;
+    stage.until_actions(1).await;
+    let migration = stage.connect().await;
+    for table in ["projects", "project_actions"] {
+        let deploy = format!(
+            "insert into deployments (deployment_id, project_id, platform, status)
+             values ('{table}', 'one', 'fly.io', 'success')"
+        );
+        migration
+            .batch_execute(&format!("begin; lock table {table}"))
+            .await
+            .unwrap();
+        stage.execute(&deploy).await;
+        // It has tried, and given way.
+        let tried = "exists (select from pg_stat_activity where usename = 'tidings'
+                       and wait_event_type = 'Lock')";
+        stage.until(tried).await;
+        stage.until(&format!("not {tried}")).await;
+        migration.batch_execute("commit").await.unwrap();
+        let there = "exists (select from project_actions
+                       where reference_ids->>'deployment_id' = '{table}')";
+        stage.until(&there.replace("{table}", table)).await;
+        let set_aside = "select count(*) from tidings.quarantine";
+        assert_eq!(stage.value::<i64>(set_aside).await, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_stream_shows_before_anybody_sees_its_parent_is_not_refused() {
     let stage = Stage::start().await;
     stage.tidings(["setup"]).await.success();

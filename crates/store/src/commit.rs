@@ -166,6 +166,17 @@ pub async fn commit(
     committed(session, into.images, batch).await
 }
 
+/// Whether one row of the batch is at fault for it, if only for now: it refers to a row that another
+/// transaction holds.
+pub fn is_of_a_row(error: &Error) -> bool {
+    error.remedy() == Remedy::RowAtFault || error.is_locked_row()
+}
+
+/// While rows are tried one by one: a lock that is held at all is held for long, and what is set aside for
+/// it is tried again.
+const WAIT_BRIEFLY: &str = "set local lock_timeout = '20ms'";
+const WAIT_AS_EVER: &str = "set local lock_timeout = '500ms'";
+
 /// Commits a batch of which `project_actions` refuses a row: the rows at fault are found by halving
 /// and go to quarantine. Takes a few round trips for each of them. Not cancel safe, like [`commit`].
 pub async fn commit_around_faults(
@@ -199,6 +210,7 @@ pub async fn rewrite(
     let written = async {
         write.progress(&transaction).await?;
         settle(&transaction, &batch.retried).await?;
+        transaction.batch_execute(WAIT_BRIEFLY).await?;
         write.enter_triggers_path(&transaction).await?;
         Columns::of_logged(action)
             .insert_project_actions(&transaction, &statements)
@@ -345,6 +357,7 @@ impl<'a> Write<'a> {
             .await?;
         let mut ranges: Vec<_> = std::iter::once(0..batch.actions.len()).collect();
         let mut refused = Vec::new();
+        transaction.batch_execute(WAIT_BRIEFLY).await?;
         self.enter_triggers_path(transaction).await?;
         while let Some(range) = ranges.pop() {
             let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
@@ -361,7 +374,7 @@ impl<'a> Write<'a> {
                         .batch_execute("release savepoint halving")
                         .await?;
                 }
-                Err(error) if error.remedy() == Remedy::RowAtFault => {
+                Err(error) if is_of_a_row(&error) => {
                     transaction
                         .batch_execute("rollback to savepoint halving; release savepoint halving")
                         .await?;
@@ -377,6 +390,7 @@ impl<'a> Write<'a> {
             }
         }
         self.leave_triggers_path(transaction).await?;
+        transaction.batch_execute(WAIT_AS_EVER).await?;
         let rows: Vec<Quarantined<'_>> = refused
             .iter()
             .map(|(place, error)| {

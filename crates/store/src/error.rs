@@ -44,6 +44,18 @@ impl From<tokio_postgres::Error> for Error {
 }
 
 impl Error {
+    /// Whether another transaction held a row for too long that the statement needed: a parent, or what
+    /// a trigger writes.
+    pub fn is_locked_row(&self) -> bool {
+        let db = match self {
+            Self::Sql(error) => error.as_db_error(),
+            _ => None,
+        };
+        db.is_some_and(|db| {
+            *db.code() == SqlState::LOCK_NOT_AVAILABLE && db.where_().is_some_and(names_a_row)
+        })
+    }
+
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
             Self::Sql(error) => error.code(),
@@ -64,6 +76,16 @@ impl Error {
             },
         }
     }
+}
+
+/// Whether the wait that was given up was for a row, which the context names by its place in a table, and
+/// not for a table: the words around it may be in any language.
+fn names_a_row(context: &str) -> bool {
+    context.match_indices('(').any(|(at, _)| {
+        let inner = context[at + 1..].split(')').next().unwrap_or_default();
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        matches!(inner.split_once(','), Some((block, line)) if number(block) && number(line))
+    })
 }
 
 /// Whether a refusal is about one row, beyond what its class says: a trigger of the worker's may fail
@@ -145,6 +167,23 @@ mod tests {
             ("42P01", Remedy::Stop),
         ] {
             assert_eq!(remedy(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_waited_for_is_told_from_a_table_in_any_language() {
+        let key = "SQL statement \"SELECT 1 FROM ONLY \"public\".\"projects\" x WHERE \"id\" \
+                   OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF x\"";
+        let waits = "while locking tuple (0,15) in relation \"projects\"";
+        let wartet = "beim Sperren von Tupel (0,15) in Relation »projects«";
+        for (context, row) in [
+            (format!("{waits}\n{key}"), true),
+            (format!("{wartet}\n{key}"), true),
+            (key.to_owned(), false),
+            ("function f(integer, integer) line 3".to_owned(), false),
+            ("(,) (1,) (,2) (1".to_owned(), false),
+        ] {
+            assert_eq!(names_a_row(&context), row, "{context}");
         }
     }
 

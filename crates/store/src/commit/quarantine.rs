@@ -10,6 +10,10 @@ use super::{Kept, NewAction, NewFault, Retried};
 use crate::Error;
 use crate::quarantine::Outcome;
 
+/// Why a row is set aside that refers to one that another transaction holds.
+const LOCKED: &str = "another transaction holds a row that it refers to, such as its project in an open \
+                      DELETE; it is tried again by itself";
+
 /// One row for the quarantine. Its reason holds no value of the worker's row.
 pub(super) struct Quarantined<'a> {
     rule: Option<&'a str>,
@@ -53,7 +57,10 @@ impl<'a> Quarantined<'a> {
             change_lsn: PgLsn::from(source.position.lsn.get()),
             change_index: i64::from(source.position.index),
             sqlstate: error.sqlstate().map(|state| state.code().to_owned()),
-            reason: error.to_string(),
+            reason: match error.is_locked_row() {
+                true => LOCKED.to_owned(),
+                false => error.to_string(),
+            },
             fault: None,
         }
     }
@@ -134,10 +141,11 @@ pub(super) async fn quarantine(
         .execute(
             "insert into quarantine (kind, rule, seq, table_name, key, commit_lsn, change_lsn,
                change_index, sqlstate, reason, committed_at, xid, event, old, old_known, new, types,
-               key_before, ran, context)
+               key_before, ran, context, retry_requested_at)
              select $1, rule, seq, table_name, key, commit_lsn, change_lsn, change_index, sqlstate,
                reason, committed_at, xid, event, old::jsonb, old_known, new::jsonb, types::jsonb,
-               key_before, array(select jsonb_array_elements_text(ran::jsonb)), context::jsonb
+               key_before, array(select jsonb_array_elements_text(ran::jsonb)), context::jsonb,
+               case when sqlstate = '55P03' then now() end
              from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::pg_lsn[],
                $7::pg_lsn[], $8::bigint[], $9::text[], $10::text[], $11::timestamptz[],
                $12::bigint[], $13::text[], $14::text[], $15::boolean[], $16::text[], $17::text[],

@@ -13,6 +13,7 @@ mod guard;
 mod kept;
 mod lineage;
 pub mod load;
+mod locked;
 mod notice;
 mod reconcile;
 mod renamed;

@@ -4,6 +4,7 @@
 //! A row leaves the quarantine in the commit that writes its actions, or stays in it with the reason.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use activity::{ActionId, Begin, Identity, Origin, TableName, Xid};
 use rules::{Derivation, KeptChange};
@@ -20,6 +21,8 @@ use super::{Fault, load};
 const RETRIED_MAX: i64 = 2048;
 /// Bytes of values that they hold, and one change more.
 const BYTES_MAX: i64 = 16 << 20;
+/// Rows that are found locked in one turn: each is waited for a little, and the stream waits too.
+const LOCKED_MAX: usize = 8;
 /// How often one rule may ask for rows to look up.
 const ROUNDS_MAX: usize = 1000;
 
@@ -36,12 +39,18 @@ impl Writer<'_> {
         let requested = quarantine::requested(&self.session, RETRIED_MAX, BYTES_MAX).await?;
         let mut settled = false;
         let mut changes = Vec::new();
+        let mut locked = 0;
         for entry in requested {
             match entry.kind {
                 Kind::Rule => changes.push(entry),
+                Kind::Refused { .. }
+                    if locked == LOCKED_MAX || self.locked.waits(entry.id, Instant::now()) => {}
                 Kind::Refused { seq } => {
                     self.derive_again(std::mem::take(&mut changes)).await?;
-                    settled |= self.write_again(entry.id, seq).await?;
+                    match self.write_again(entry.id, seq).await? {
+                        true => settled = true,
+                        false => locked += 1,
+                    }
                 }
             }
         }
@@ -203,6 +212,7 @@ impl Writer<'_> {
     }
 
     /// The row of an action that `project_actions` refused. False where a lock stood in the way.
+    /// False where somebody holds what it needs.
     async fn write_again(&mut self, id: i64, seq: i64) -> Result<bool, Fault> {
         let tried = |outcome| Batch {
             retried: vec![Retried { id, outcome }],
@@ -211,13 +221,19 @@ impl Writer<'_> {
         let reason = match log::of(&self.session, &[seq]).await?.pop() {
             None => format!("action {seq} is no longer in the log: discard it"),
             Some(logged) => match self.rewrite(&logged, &tried(Outcome::Written(1))).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.locked.free(id);
+                    return Ok(true);
+                }
                 Err(error) if error.remedy() == Remedy::RowAtFault => error.to_string(),
-                // A lock: the next tick comes soon.
-                Err(error) if error.remedy() == Remedy::Again => return Ok(false),
+                Err(error) if error.remedy() == Remedy::Again => {
+                    self.locked.again(id, Instant::now());
+                    return Ok(false);
+                }
                 Err(error) => return Err(error.into()),
             },
         };
+        self.locked.free(id);
         let batch = tried(Outcome::Failed(reason));
         self.write(self.unmoved(), &batch).await?;
         Ok(true)

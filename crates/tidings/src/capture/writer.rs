@@ -20,6 +20,7 @@ use wal::Confirm;
 use super::derive::{Deriver, Gathered};
 use super::group::Group;
 use super::guard::Guard;
+use super::locked::Locked;
 use super::runs::{Hearing, Watchdog, is_announcement};
 use super::{Context, Fault, load, renamed, visible};
 
@@ -59,6 +60,7 @@ pub struct Writer<'a> {
     /// Of the transaction that came last there is more to come.
     pub(super) in_transaction: bool,
     pub(super) watchdog: Watchdog,
+    pub(super) locked: Locked,
     /// Whether `status` may still hold the reason of an earlier stop.
     has_stop_reason: bool,
 }
@@ -126,6 +128,7 @@ impl<'a> Writer<'a> {
             passed: Lsn::ZERO,
             in_transaction,
             watchdog,
+            locked: Locked::default(),
             has_stop_reason: true,
         };
         reconcile::require(&writer.session, &writer.needed()).await?;
@@ -429,10 +432,7 @@ impl<'a> Writer<'a> {
             let left = patience.saturating_sub(began.elapsed());
             let commit = commit::commit(&mut self.session, &mut into, batch);
             let mut outcome = in_time(left, commit).await;
-            if outcome
-                .as_ref()
-                .is_err_and(|e| e.remedy() == Remedy::RowAtFault)
-            {
+            if outcome.as_ref().is_err_and(commit::is_of_a_row) {
                 // A foreign key to a row that is in the WAL and that no snapshot sees yet is refused like
                 // one to no row.
                 let left = patience.saturating_sub(began.elapsed());
