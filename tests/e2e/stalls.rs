@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use scratch::{Server, StopMode};
-use tests::{Proxy, Stage};
+use tests::{Proxy, Stage, eventually};
 
 const INSERT: &str =
     "insert into projects (project_id, name, status) values ('p', 'My API', 'active')";
@@ -39,6 +40,27 @@ async fn a_writer_stalled_for_longer_than_the_servers_patience_keeps_its_connect
         said > 0 && (said as f64) < 10.0 * seconds,
         "{said} in {seconds} s"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walsender_that_stands_still_is_noticed_and_nothing_is_lost_once_it_moves_again() {
+    let server = Server::builder().fast().setting("wal_sender_timeout", "2s");
+    let stage = Stage::on(server).await;
+    let sidecar = stage.run().await;
+    let walsender: i32 = stage.value(WALSENDER).await;
+    let signal = |signal| {
+        let walsender = Pid::from_raw(walsender).expect("a process id");
+        kill_process(walsender, signal).expect("a process of ours");
+    };
+    signal(Signal::STOP);
+    stage.execute(INSERT).await;
+    eventually("the log says so", async || {
+        sidecar.log().contains("the server has said nothing for")
+    })
+    .await;
+    signal(Signal::CONT);
+    stage.until_actions(1).await;
+    assert_ne!(stage.value::<i32>(WALSENDER).await, walsender);
 }
 
 #[tokio::test(flavor = "multi_thread")]

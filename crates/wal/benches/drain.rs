@@ -31,6 +31,7 @@ async fn main() {
         publication: variable("WAL_DRAIN_PUBLICATION"),
         from: Lsn::ZERO,
         resume: Resume::default(),
+        patience: 1,
         limits: LIMITS,
     };
     let connection = Connection::open(&target).await.unwrap();

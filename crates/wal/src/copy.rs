@@ -67,6 +67,8 @@ pub(crate) struct Status {
     pub(crate) flushed: Lsn,
     /// Shown by the server as `reply_time`, no more.
     pub(crate) now: Timestamp,
+    /// Whether the server is to answer at once.
+    pub(crate) reply: bool,
 }
 
 impl Status {
@@ -79,7 +81,7 @@ impl Status {
         output.put_u64(self.flushed.get());
         output.put_u64(self.flushed.get());
         output.put_i64(self.now.as_microsecond() - POSTGRES_EPOCH_MICROSECONDS);
-        output.put_u8(0);
+        output.put_u8(self.reply.into());
     }
 }
 
@@ -123,6 +125,7 @@ mod tests {
             written: Lsn::new(9),
             flushed: Lsn::new(7),
             now: "2000-01-01T00:00:01Z".parse().unwrap(),
+            reply: true,
         };
         status.encode(&mut output);
         assert_eq!(output.len(), 1 + 38);

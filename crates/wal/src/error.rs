@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use crate::{Malformed, ServerError};
 
@@ -13,6 +14,11 @@ pub enum Error {
     /// The connection broke. Reconnect.
     #[error("the replication connection is lost")]
     Lost(#[source] io::Error),
+    /// The server said nothing for so long, though it was asked to: it stands still, or nothing comes
+    /// through. Reconnect, and be more patient: a server that decodes much of which it sends nothing
+    /// may be silent too.
+    #[error("the server has said nothing for {} s, though it was asked to", .0.as_secs())]
+    Silent(Duration),
     /// The server ended the stream in good order: it shuts down, or somebody ended the session.
     /// Reconnect.
     #[error("the server closed the replication stream")]
@@ -47,6 +53,7 @@ impl Error {
             Self::Connect(error) => error.code().map(connect::SqlState::code),
             Self::Lost(_)
             | Self::Closed
+            | Self::Silent(_)
             | Self::Authentication(_)
             | Self::Malformed(_)
             | Self::Unsupported(_) => None,

@@ -29,6 +29,7 @@ mod progress;
 mod relations;
 mod replay;
 mod response;
+mod silence;
 mod startup;
 mod stream;
 mod wire;

@@ -30,6 +30,11 @@ impl Pace {
         }
     }
 
+    /// The most time between two status updates.
+    pub(crate) fn silence(&self) -> Duration {
+        self.silence
+    }
+
     /// The server wants to hear from us.
     pub(crate) fn ask(&mut self) {
         self.asked = true;

@@ -19,6 +19,7 @@ use crate::gate::Gate;
 use crate::message::Message;
 use crate::pace::Pace;
 use crate::response::ServerError;
+use crate::silence::Silence;
 use crate::wire::Wire;
 use crate::{Confirm, Ended, Error, Event, Limits, Malformed, Progress, Reason, Resume};
 
@@ -35,6 +36,9 @@ pub struct Start {
     pub from: Lsn,
     pub resume: Resume,
     pub limits: Limits,
+    /// How many times as long as usual the server may say nothing, from 1. Usual is `wal_sender_timeout`,
+    /// 30 s at most.
+    pub patience: u32,
 }
 
 /// A session that streams. Dropping it closes the connection at once.
@@ -43,6 +47,9 @@ pub struct Stream {
     assembler: Assembler,
     gate: Gate,
     pace: Pace,
+    silence: Silence,
+    /// Bytes received when the silence was last broken.
+    heard: u64,
     /// The highest end of the WAL that this connection has shown.
     wal_end: Lsn,
     /// The next event, while the channel is full.
@@ -61,11 +68,15 @@ impl Stream {
         start: &Start,
         progress: Arc<Progress>,
     ) -> Self {
+        let now = Instant::now();
+        let pace = Pace::new(sender_timeout, now);
         Self {
+            silence: Silence::new(pace.silence(), start.patience, now),
+            heard: wire.received(),
+            pace,
             wire,
             assembler: Assembler::new(start.limits, start.resume),
             gate: Gate::default(),
-            pace: Pace::new(sender_timeout, Instant::now()),
             wal_end: Lsn::ZERO,
             out: None,
             mark: None,
@@ -102,11 +113,15 @@ impl Stream {
             let due = self.pace.due(confirmable);
             let waiting = self.out.is_some() || self.mark.is_some();
             let reading = self.out.is_none();
+            self.listen(reading);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Reason::Stopped,
                 () = events.closed() => break Reason::Abandoned,
                 () = sleep_until(due) => self.report(confirmable),
+                () = sleep_until(self.silence.ends()) => {
+                    return Err(Error::Silent(self.silence.length()));
+                }
                 changed = confirms.changed(), if confirms_open => match changed {
                     Ok(()) => self.gate.push(*confirms.borrow_and_update()),
                     Err(_) => confirms_open = false,
@@ -122,6 +137,14 @@ impl Stream {
         };
         self.gate.push(*confirms.borrow());
         self.leave(reason).await
+    }
+
+    /// Whoever does not read hears nothing either.
+    fn listen(&mut self, reading: bool) {
+        let heard = self.wire.received();
+        if heard != std::mem::replace(&mut self.heard, heard) || !reading {
+            self.silence.broken(Instant::now());
+        }
     }
 
     /// Decodes what has arrived, as far as the channel takes what comes of it.
@@ -246,6 +269,7 @@ impl Stream {
             written: self.wal_end,
             flushed: confirmable,
             now: Timestamp::now(),
+            reply: self.silence.asks(Instant::now()),
         };
         status.encode(self.wire.output());
         self.progress.confirm(confirmable);

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use wal::{Confirm, Connection, Ended, Error, Event, Limits, Malformed, Reason, Resume, Start};
 
+/// Long enough that only a test which means to runs into it.
+const PATIENCE: Duration = Duration::from_secs(20);
 const AUTHENTICATION_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 const TABLE: &[u8] = b"R\0\0\x40\x07public\0items\0d\0\x01\x01id\0\0\0\0\x19\xff\xff\xff\xff";
 const INSERT: &[u8] = b"I\0\0\x40\x07N\0\x01t\0\0\0\x01a";
@@ -29,6 +31,10 @@ struct Server {
 struct Status {
     written: Lsn,
     flushed: Lsn,
+}
+
+impl Status {
+    const BYTES: usize = 4 * 8;
 }
 
 impl Server {
@@ -56,12 +62,19 @@ impl Server {
     }
 
     async fn status(&mut self) -> Status {
+        self.question().await.0
+    }
+
+    /// A status update, and whether it asks for an answer.
+    async fn question(&mut self) -> (Status, bool) {
         let (tag, mut body) = self.frame().await;
         assert_eq!((tag, body.get_u8()), (b'd', b'r'));
-        Status {
+        let asks = body[Status::BYTES] == 1;
+        let status = Status {
             written: Lsn::new(body.get_u64()),
             flushed: Lsn::new(body.get_u64()),
-        }
+        };
+        (status, asks)
     }
 
     async fn send(&mut self, bytes: &[u8]) {
@@ -195,6 +208,7 @@ async fn streaming(sender_timeout: &str, capacity: usize) -> (Server, Client) {
         publication: "p".to_owned(),
         from: Lsn::ZERO,
         resume: Resume::default(),
+        patience: 1,
         limits: Limits {
             changes: 100,
             bytes: 1 << 20,
@@ -256,6 +270,27 @@ async fn a_keepalive_that_wants_no_answer_gets_none() {
     assert_eq!(client.event().await, Event::Mark(Lsn::new(50)));
     let answer = timeout(Duration::from_millis(600), server.status()).await;
     assert!(answer.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_asked_and_then_given_up() {
+    let (mut server, client) = streaming("600ms", 8).await;
+    while !server.question().await.1 {}
+    let given_up = timeout(PATIENCE, client.run).await.unwrap().unwrap();
+    assert!(matches!(given_up, Err(Error::Silent(_))), "{given_up:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_when_it_is_asked_is_kept() {
+    let (mut server, client) = streaming("600ms", 8).await;
+    let mut answered = 0;
+    while answered < 8 {
+        if server.question().await.1 {
+            server.keepalive(50, false).await;
+            answered += 1;
+        }
+    }
+    assert!(!client.run.is_finished());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use connect::Target;
 use rules::Rules;
 use tokio::sync::{Notify, watch};
 
+use super::silences::Silences;
 use crate::settings::Settings;
 use api::Health;
 
@@ -16,4 +17,5 @@ pub struct Context {
     pub health: Arc<Health>,
     /// Told after each commit that appended actions.
     pub appended: Arc<Notify>,
+    pub silences: Silences,
 }

@@ -20,6 +20,7 @@ mod renamed;
 mod retry;
 mod runs;
 mod session;
+mod silences;
 mod visible;
 mod writer;
 
@@ -37,6 +38,7 @@ pub use guard::shapes;
 pub use lineage::check as check_lineage;
 pub use reconcile::{Compared, Found, Synthetic, Teller, compare, differing, is_wanted, needed};
 pub use session::try_lock;
+pub use silences::Silences;
 
 use crate::backoff::Backoff;
 use crate::failure::chain;

@@ -1,6 +1,6 @@
 //! One life of the replication connection, from connecting to letting go.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use activity::Lsn;
 use store::catalog::{self, Server, Slot};
@@ -71,11 +71,11 @@ pub async fn live(
         biased;
         writer = write(writer, received, &confirms, desk, stop) => writer?,
         () = reader.run() => None,
-        ended = &mut stream => return Err(ended_early(ended)),
+        ended = &mut stream => return Err(ended_early(context, ended)),
     };
     let Some(writer) = writer else {
         // The stream ended and closed the channel: its error says why.
-        return Err(ended_early(stream.await));
+        return Err(ended_early(context, stream.await));
     };
     stream_stop.cancel();
     let ended = stream
@@ -145,6 +145,7 @@ async fn write<'a>(
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut next = Group::default();
     let mut open = true;
+    let (begun, silences) = (Instant::now(), &writer.context.silences);
     loop {
         if desk.can_apply(&writer) {
             in_time(GROUP_MAX, desk.apply(&mut writer)).await?;
@@ -194,6 +195,7 @@ async fn write<'a>(
             }
         };
         if let Some(confirm) = confirm {
+            silences.outlived(begun, Instant::now());
             confirms.send_replace(confirm);
         }
         if !open && next.is_empty() {
@@ -216,7 +218,13 @@ async fn in_time<T>(
     }
 }
 
-fn ended_early(ended: Result<Result<Ended, wal::Error>, tokio::task::JoinError>) -> Fault {
+fn ended_early(
+    context: &Context,
+    ended: Result<Result<Ended, wal::Error>, tokio::task::JoinError>,
+) -> Fault {
+    if let Ok(Err(wal::Error::Silent(_))) = &ended {
+        context.silences.another();
+    }
     match ended {
         Ok(Ok(_)) => Fault::Passing("the stream was let go".to_owned()),
         Ok(Err(error)) => error.into(),
@@ -344,6 +352,7 @@ fn start(context: &Context, progress: &Progress) -> Start {
                 .as_ref()
                 .map(|half| (half.commit_lsn, half.position)),
         },
+        patience: context.silences.patience(),
         limits: Limits {
             changes: PART_CHANGES_MAX,
             bytes: PART_BYTES_MAX,

@@ -105,6 +105,7 @@ pub async fn serve(
             rules,
             health: health.clone(),
             appended: appended.clone(),
+            silences: capture::Silences::default(),
         };
         let stop = stop.clone();
         tasks.spawn(async move {

@@ -83,6 +83,7 @@ pub async fn run(
         publication: settings.capture.publication.clone(),
         from: Lsn::ZERO,
         resume: Resume::default(),
+        patience: 1,
         limits: Limits {
             changes: PART_CHANGES_MAX,
             bytes: PART_BYTES_MAX,
