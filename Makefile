@@ -29,10 +29,10 @@ test-matrix: postgres verifiers ## the end-to-end tests on every major of Postgr
 		cargo test --locked --workspace --test e2e --test server --no-fail-fast; \
 	done
 
-faults: release ## the long fault tests: 200 kills, a transaction of a million rows
+faults: release ## the long fault tests: 200 kills of all and of delivery, 60 outages, a million rows in a transaction
 	@$(RELEASE_BIN)/faults
 
-bench: release ## the figures: throughput, latency, memory
+bench: release ## the figures: throughput, latency, memory, what a million deliveries leave behind
 	@$(RELEASE_BIN)/bench
 
 soak: release ## load and faults for hours (SECONDS=3600)

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use bytes::Bytes;
 use tokio_postgres::Client;
 
 use crate::{Expected, PATIENCE, Receiver, Request, Stage};
+
+/// Within this an outcome is committed, on a machine that is busy with other tests.
+const UNCOMMITTED_MAX: Duration = Duration::from_secs(2);
 
 /// A receiver, and the action types that its endpoint's filter lets through; none means all.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +164,7 @@ impl Audit {
             .filter(|(id, _)| !accepted.contains_key(*id))
             .count();
         self.deliveries_repeated += accepted.values().map(|times| times - 1).sum::<usize>();
-        let mut first: HashMap<String, Value> = HashMap::new();
+        let mut first: HashMap<String, Bytes> = HashMap::new();
         for request in receiver.requests() {
             if let Err(fault) = check(&request, subscriber, actions, &mut first) {
                 self.fault(format!("webhook-id {}: {fault}", request.id()));
@@ -176,7 +179,7 @@ fn check(
     request: &Request,
     subscriber: &Subscriber<'_>,
     actions: &HashMap<String, (String, String)>,
-    first: &mut HashMap<String, Value>,
+    first: &mut HashMap<String, Bytes>,
 ) -> Result<(), String> {
     request.verified.as_ref().map_err(ToString::to_string)?;
     let (action_type, details) = actions.get(request.id()).ok_or("there is no such action")?;
@@ -191,10 +194,31 @@ fn check(
     {
         return Err("its body is that of another action".to_owned());
     }
-    match first.insert(request.id().to_owned(), body.clone()) {
-        Some(before) if before != body => Err("its body has changed".to_owned()),
+    match first.insert(request.id().to_owned(), request.body.clone()) {
+        Some(before) if before != request.body => Err("its body has changed".to_owned()),
         _ => Ok(()),
     }
+}
+
+/// What came to the receiver more than once although nothing died about then, in words. What was on
+/// its way when something died, or not yet committed, may come again.
+pub fn unexplained_repeats(receiver: &Receiver, deaths: &[Instant]) -> Vec<String> {
+    let requests = receiver.requests();
+    let mut last: HashMap<&str, Instant> = HashMap::new();
+    let mut unexplained = Vec::new();
+    for request in &requests {
+        let Some(before) = last.insert(request.id(), request.at) else {
+            continue;
+        };
+        let explains = |death: &Instant| {
+            *death + UNCOMMITTED_MAX > before && *death < before + UNCOMMITTED_MAX
+        };
+        if !deaths.iter().any(explains) {
+            let apart = request.at - before;
+            unexplained.push(format!("{} came again after {apart:?}", request.id()));
+        }
+    }
+    unexplained
 }
 
 /// Waits until the number is reached, or has not moved for long.

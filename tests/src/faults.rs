@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use scratch::StopMode;
 
-use crate::{Load, Random, Sidecar, Stage, eventually};
+use crate::{Load, Random, Sidecar, Stage, Trial, eventually};
 
 /// The most that passes between a recovery and the next fault.
 const CALM_MAX_MS: usize = 400;
@@ -31,6 +31,43 @@ pub async fn kill_sidecars(
     }
     until_it_moves(stage, load).await;
     (sidecar, recoveries)
+}
+
+/// When something was killed, and how long each recovery took that was waited for.
+#[derive(Clone, Debug, Default)]
+pub struct Kills {
+    pub deaths: Vec<Instant>,
+    pub recoveries: Vec<Duration>,
+}
+
+/// Kills a process that only delivers, this often, and starts it anew each time, every third time
+/// before the last one holds the shards. A recovery is over when the new one holds them all. Returns
+/// the one that runs.
+pub async fn kill_deliverers(
+    trial: &mut Trial,
+    mut deliverer: Sidecar,
+    load: &Load,
+    times: usize,
+) -> (Sidecar, Kills) {
+    let mut kills = Kills::default();
+    for kill in 1..=times {
+        calm(&mut trial.random).await;
+        deliverer.kill9().await;
+        let killed = Instant::now();
+        kills.deaths.push(killed);
+        let stage = &trial.stage;
+        let moment: String = stage.value("select clock_timestamp()::text").await;
+        deliverer = stage.spawn(&["--roles", "deliver"]);
+        if kill == times || !trial.random.once_in(3) {
+            stage.until_shards_are_held_since(&moment).await;
+            kills.recoveries.push(killed.elapsed());
+            // The next one dies at work.
+            load.until_more(1).await;
+            let before = trial.requested();
+            eventually("delivery goes on", async || trial.requested() > before).await;
+        }
+    }
+    (deliverer, kills)
 }
 
 /// How the server goes away.

@@ -1,8 +1,10 @@
-//! A subscriber: an HTTP server on 127.0.0.1 that remembers every request and behaves as told.
+//! A subscriber: an HTTP server on 127.0.0.1 that remembers every request, unless it is to count them
+//! alone, and behaves as told.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub enum Behaviour {
     RetryAfter(u16, String),
     /// Answers with this status where the body has this text, else 200.
     Pick(String, u16),
+    /// Answers with this status to one request in so many, else 200.
+    OneIn(usize, u16),
     /// Answers 302 to this place.
     Redirect(String),
     /// Reads the request and never answers.
@@ -56,18 +60,34 @@ pub struct Receiver {
 struct State {
     secret: Secret,
     behaviour: Mutex<Behaviour>,
+    keeps: bool,
     requests: Mutex<Vec<Arc<Request>>>,
+    requested: AtomicUsize,
+    /// Requests whose signature did not hold.
+    forged: AtomicUsize,
 }
 
 impl Receiver {
     /// A receiver that answers 200, with a secret of its own.
     pub async fn open() -> Self {
+        Self::start(true).await
+    }
+
+    /// The same, but it only counts: for more requests than memory has room for.
+    pub async fn counting() -> Self {
+        Self::start(false).await
+    }
+
+    async fn start(keeps: bool) -> Self {
         let secret = Secret::generate().expect("the system has randomness");
         let behaviour = Mutex::new(Behaviour::Status(200));
         let state = Arc::new(State {
             secret,
             behaviour,
+            keeps,
             requests: Mutex::default(),
+            requested: AtomicUsize::new(0),
+            forged: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -120,21 +140,19 @@ impl Receiver {
 
     /// How many requests arrived so far, whatever was answered.
     pub fn requested(&self) -> usize {
-        lock(&self.state.requests).len()
+        self.state.requested.load(Ordering::Relaxed)
     }
 
     /// Everything received so far, in order.
     pub fn requests(&self) -> Vec<Arc<Request>> {
+        assert!(self.state.keeps, "a receiver that counts keeps no request");
         lock(&self.state.requests).clone()
     }
 
     /// How often each webhook-id was accepted.
     pub fn accepted(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();
-        for request in lock(&self.state.requests)
-            .iter()
-            .filter(|request| request.accepted)
-        {
+        for request in self.requests().iter().filter(|request| request.accepted) {
             *ids.entry(request.id().to_owned()).or_default() += 1;
         }
         ids
@@ -155,9 +173,10 @@ impl Receiver {
     /// Panics unless every request so far was signed with the receiver's secret.
     #[track_caller]
     pub fn assert_verified(&self) {
-        for request in self.requests() {
+        for request in lock(&self.state.requests).iter() {
             assert_eq!(request.verified, Ok(()), "webhook-id {}", request.id());
         }
+        assert_eq!(self.state.forged.load(Ordering::Relaxed), 0);
     }
 }
 
@@ -195,10 +214,13 @@ async fn answer(
     state: Arc<State>,
 ) -> Result<Response<Body>, hyper::http::Error> {
     let behaviour = lock(&state.behaviour).clone();
+    let behaviour = behaviour.to(state.requested.load(Ordering::Relaxed));
     let accepted = record(request, &state, &behaviour).await;
     let empty = || Empty::new().boxed_unsync();
     match behaviour {
-        Behaviour::Status(code) => Response::builder().status(code).body(empty()),
+        Behaviour::Status(code) | Behaviour::OneIn(_, code) => {
+            Response::builder().status(code).body(empty())
+        }
         Behaviour::Pick(_, _) if accepted => Response::builder().body(empty()),
         Behaviour::Pick(_, code) => Response::builder().status(code).body(empty()),
         Behaviour::Slow(code, delay) => {
@@ -221,12 +243,22 @@ async fn answer(
 }
 
 impl Behaviour {
+    /// What it means for the request of this number.
+    fn to(self, number: usize) -> Self {
+        match self {
+            Self::OneIn(many, _) if !number.is_multiple_of(many) => Self::Status(200),
+            Self::OneIn(_, code) => Self::Status(code),
+            other => other,
+        }
+    }
+
     /// Whether it answers 2xx to this body.
     fn accepts(&self, body: &[u8]) -> bool {
         match self {
-            Self::Status(code) | Self::Slow(code, _) | Self::RetryAfter(code, _) => {
-                (200..300).contains(code)
-            }
+            Self::Status(code)
+            | Self::OneIn(_, code)
+            | Self::Slow(code, _)
+            | Self::RetryAfter(code, _) => (200..300).contains(code),
             Self::Pick(text, _) => !String::from_utf8_lossy(body).contains(text),
             Self::Endless => true,
             Self::Redirect(_) | Self::Hang | Self::Refuse => false,
@@ -249,6 +281,13 @@ async fn record(request: hyper::Request<Incoming>, state: &State, behaviour: &Be
         ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
     let time = Timestamp::now();
     let verified = webhook::verify(&keys, id, timestamp, signature, &body, time);
+    if verified.is_err() {
+        state.forged.fetch_add(1, Ordering::Relaxed);
+    }
+    if !state.keeps {
+        state.requested.fetch_add(1, Ordering::Relaxed);
+        return accepted;
+    }
     let request = Request {
         at: Instant::now(),
         time,
@@ -260,6 +299,7 @@ async fn record(request: hyper::Request<Incoming>, state: &State, behaviour: &Be
         accepted,
     };
     lock(&state.requests).push(Arc::new(request));
+    state.requested.fetch_add(1, Ordering::Relaxed);
     accepted
 }
 

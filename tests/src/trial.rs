@@ -1,9 +1,14 @@
 //! A worker, a sidecar and two subscribers, to whom anything may happen.
 
+use std::time::{Duration, Instant};
+
 use scratch::Builder;
 use toml::Table;
 
-use crate::{Audit, Expected, Load, Pace, Random, Receiver, Stage, Subscriber};
+use crate::{
+    Audit, Behaviour, Expected, Load, Pace, Random, Receiver, Sidecar, Stage, Subscriber,
+    unexplained_repeats,
+};
 
 /// What the second subscriber's filter lets through.
 const SOME: [&str; 3] = ["deployment", "github_push", "tables_added"];
@@ -40,6 +45,18 @@ impl Trial {
         }
     }
 
+    /// Starts a process that captures and one that delivers. One of the subscribers takes its time
+    /// from here on, so that requests are under way whenever something dies.
+    pub async fn run_apart(&mut self) -> (Sidecar, Sidecar) {
+        let slow = Behaviour::Slow(200, Duration::from_millis(10));
+        self.some.behave(slow).await;
+        self.stage.tidings(["setup"]).await.success();
+        let capture = self.stage.spawn(&["--roles", "capture"]);
+        let deliverer = self.stage.spawn(&["--roles", "deliver"]);
+        self.stage.until_shards_are_held(&[64]).await;
+        (capture, deliverer)
+    }
+
     /// Starts a worker at the usual pace.
     pub async fn load(&mut self) -> Load {
         Load::start(&self.stage, "w", &mut self.random, Pace::default()).await
@@ -57,5 +74,15 @@ impl Trial {
             },
         ];
         Audit::take(&self.stage, expected, &subscribers).await
+    }
+    /// What either subscriber got more than once although nothing died about then.
+    pub fn unexplained_repeats(&self, deaths: &[Instant]) -> Vec<String> {
+        let of = |receiver| unexplained_repeats(receiver, deaths);
+        [of(&self.all), of(&self.some)].concat()
+    }
+
+    /// Requests that arrived at either subscriber so far.
+    pub(crate) fn requested(&self) -> usize {
+        self.all.requested() + self.some.requested()
     }
 }

@@ -1,17 +1,19 @@
 //! The long fault tests: what goes wrong, how often, and what was lost, which must be nothing.
 //!
 //! `faults [--seed N] [--seconds N]`. With `--seconds` the kills go on for as long; else there are 200
-//! of the sidecar and 50 of Postgres. Exits with 1 if an action was lost or is there twice.
+//! of the sidecar, 200 of a process that only delivers and 50 of Postgres. Exits with 1 if an action was lost or is there twice.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use scratch::Server;
 use tests::{
-    Audit, Expected, Outage, Random, Trial, break_server, kill_sidecars, large_transaction,
+    Audit, Expected, Outage, Random, Trial, UNOWNED_MAX, break_server, kill_deliverers,
+    kill_sidecars, large_transaction,
 };
 
 const SIDECAR_KILLS: usize = 200;
+const DELIVERER_KILLS: usize = 200;
 const SERVER_KILLS: usize = 50;
 /// What is killed before the account is taken and a new stage is set.
 const ROUND: usize = 25;
@@ -51,6 +53,8 @@ async fn main() -> ExitCode {
     loop {
         let line = sidecar_kills(&mut random, SIDECAR_KILLS).await;
         clean &= line.print("sidecar killed -9 under load");
+        let line = deliverer_kills(&mut random, DELIVERER_KILLS).await;
+        clean &= line.print("delivering process killed -9");
         let line = server_faults(&mut random, Outage::Kill9, SERVER_KILLS).await;
         clean &= line.print("Postgres killed -9 under load");
         let line = server_faults(&mut random, Outage::Restart, SERVER_KILLS / 5).await;
@@ -95,6 +99,27 @@ async fn sidecar_kills(random: &mut Random, kills: usize) -> Line {
             kill_sidecars(&trial.stage, sidecar, &load, &mut trial.random, ROUND).await;
         let expected = load.stop().await;
         line.add(ROUND, recoveries, trial.audit(&expected).await);
+    }
+    line
+}
+
+/// Beside a process that captures and lives. Recovered is what holds every shard.
+async fn deliverer_kills(random: &mut Random, times: usize) -> Line {
+    let mut line = Line::default();
+    while line.runs < times {
+        let mut trial = trial(random).await;
+        let (_capture, deliverer) = trial.run_apart().await;
+        let load = trial.load().await;
+        let (_deliverer, kills) = kill_deliverers(&mut trial, deliverer, &load, ROUND).await;
+        let expected = load.stop().await;
+        let mut audit = trial.audit(&expected).await;
+        audit
+            .faults
+            .extend(trial.unexplained_repeats(&kills.deaths));
+        let unowned = kills.recoveries.iter().filter(|took| **took > UNOWNED_MAX);
+        let unowned = unowned.map(|took| format!("shards had no owner for {took:?}"));
+        audit.faults.extend(unowned);
+        line.add(ROUND, kills.recoveries, audit);
     }
     line
 }

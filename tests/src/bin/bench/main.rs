@@ -2,15 +2,17 @@
 //!
 //! Prints a table for each question: how fast the WAL is decoded (beside `pg_recvlogical` on the
 //! same WAL), what many rules cost, how fast a backlog becomes rows and notifications, how fast the log is delivered
-//! (beside a bare client), what many endpoints and bad ones cost the others, how long one commit takes to
-//! become a row and a notification, and what images and the sidecar take of room, memory and processor. What is
-//! compared is measured in the same run. Asserts that nothing is lost on the way, and never a time.
+//! (beside a bare client), what a million deliveries leave behind in the tables, what many endpoints and bad ones
+//! cost the others, how long one commit takes to become a row and a notification, and what images and the sidecar
+//! take of room, memory and processor. What is compared is measured in the same run. Asserts that nothing is lost on the way and
+//! that no table bloats, and never a time.
 //!
-//! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, deliveries, fanout,
-//! neighbours, images, load) as arguments run those alone.
+//! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, deliveries, bloat,
+//! fanout, neighbours, images, load) as arguments run those alone.
 
 mod backlog;
 mod bare;
+mod bloat;
 mod client;
 mod decode;
 mod deliveries;
@@ -57,6 +59,9 @@ async fn main() {
     }
     if wanted("deliveries") {
         deliveries::measure(worker).await;
+    }
+    if wanted("bloat") {
+        bloat::measure(worker).await;
     }
     if wanted("fanout") {
         fanout::measure(worker).await;
