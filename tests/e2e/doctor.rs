@@ -296,7 +296,7 @@ async fn rights_that_were_taken_back_are_mended_by_what_doctor_says() {
     ] {
         stage.execute(spoil).await;
         let told = examined(&stage).await;
-        let mend = complains(&told, name, status, &[]);
+        let mend = complains(&told, name, status, &["tidings"]);
         execute(&stage, &mend).await;
         all_is_well(&examined(&stage).await);
     }

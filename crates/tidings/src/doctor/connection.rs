@@ -10,6 +10,9 @@ use crate::failure::chain;
 /// Ports that poolers listen on as a rule: PgBouncer, Odyssey, PgCat; Supavisor.
 const POOLER_PORTS: [u16; 2] = [6432, 6543];
 
+/// Where Postgres itself listens as a rule.
+const POSTGRES_PORT: u16 = 5432;
+
 /// A replication connection that was opened, or why it was not.
 #[derive(Clone, Debug)]
 pub enum Replication {
@@ -88,9 +91,7 @@ fn directly(target: &Target, setting: &str) -> String {
         .iter()
         .map(|host| {
             let mut direct = host.clone();
-            if POOLER_PORTS.contains(&direct.port) {
-                direct.port = 5432;
-            }
+            direct.port = POSTGRES_PORT;
             direct.to_string()
         })
         .collect();

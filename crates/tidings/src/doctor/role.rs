@@ -174,11 +174,11 @@ pub fn grants(wanted: &Wanted, found: &Found, unwritable: &[Option<String>]) -> 
         ));
     }
     for step in rights(wanted, found) {
-        // Without it capture goes on; a table in danger could not be taken out, or not be reconciled.
-        let what = match step.why.strip_prefix("so that ") {
-            Some(why) => format!("a right is missing, so that {why}"),
-            None => format!("a right is missing: {}", step.why),
+        let what = match step.why.strip_prefix("so that the run role can ") {
+            Some(what) => format!("role {role} can not {what}"),
+            None => format!("role {role} lacks rights for {}", step.why),
         };
+        // Without the others capture goes on.
         let sql = format!("{} -- as the tables' owner or a superuser", step.sql);
         complaints.push(match step.sql.contains("grant insert") {
             true => Complaint::fail(what, sql),
@@ -186,17 +186,11 @@ pub fn grants(wanted: &Wanted, found: &Found, unwritable: &[Option<String>]) -> 
         });
     }
     if !found.actions_table_exists || !found.schema_exists {
-        let statements: Vec<String> = sql(&rights(wanted, found));
-        return Check::skipped(
-            NAME,
-            match statements.as_slice() {
-                [] => "nothing was set up yet".to_owned(),
-                statements => format!(
-                    "nothing was set up yet; setup grants: {}",
-                    statements.join(" ")
-                ),
-            },
-        );
+        let granted: Vec<String> = sql(&rights(wanted, found));
+        let granted = granted.iter().flat_map(|sql| sql.split_inclusive("; "));
+        let why = ["nothing was set up yet; setup grants what the role lacks:"];
+        let lines: Vec<&str> = why.into_iter().chain(granted.map(str::trim)).collect();
+        return Check::skipped(NAME, lines.join("\n"));
     }
     let well = match found.role.is_some_and(|role| role.superuser) {
         true => format!("{role} is a superuser"),

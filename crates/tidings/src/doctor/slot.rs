@@ -82,7 +82,7 @@ pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) ->
     });
     let age = slot
         .catalog_age
-        .map(|age| format!(", catalog rows of {age} transactions"));
+        .map(|age| format!(", its catalog_xmin is {age} transactions old"));
     let well = format!("{name}: {read}{}", age.unwrap_or_default());
     Check::of(NAME, well, complaint)
 }
