@@ -6,6 +6,7 @@ mod captured;
 mod columns;
 mod crashes;
 mod deliveries;
+mod doctor;
 mod endpoints;
 mod explain;
 mod guard;

@@ -20,7 +20,7 @@ pub enum Address {
 
 impl Host {
     /// Whether packets to this host never leave the machine.
-    pub(crate) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         match &self.address {
             Address::Unix(_) => true,
             Address::Tcp { name, dial } => dial.or_else(|| name.parse().ok()).map_or_else(

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod commit;
 pub mod deliveries;
 pub mod delivery;
+pub mod doctor;
 pub mod endpoints;
 mod error;
 pub mod explanation;

@@ -4,6 +4,18 @@ mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
+/// Every file, by version.
+pub(crate) fn known() -> Vec<(i32, String)> {
+    let runner = embedded::migrations::runner();
+    let mut known: Vec<(i32, String)> = runner
+        .get_migrations()
+        .iter()
+        .map(|migration| (migration.version(), migration.name().to_owned()))
+        .collect();
+    known.sort();
+    known
+}
+
 /// Brings the sidecar's schema up to date, forwards only. The schema itself must exist.
 ///
 /// An advisory lock lets one session migrate at a time; each file runs in a transaction of its

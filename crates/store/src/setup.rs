@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use activity::TableName;
 
 pub use danger::{Danger, danger};
-pub use publication::{shortcoming, without_column};
+pub use publication::{as_published, shortcoming, without_column};
 
 use crate::catalog::{Publication, Role, Server, Slot, Table};
 use crate::{quote_identifier, quote_literal};
@@ -80,42 +80,61 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
         return Err(obstacles);
     }
     let mut steps = Vec::new();
-    let mut step = |why: &str, sql: String| {
-        steps.push(Step {
-            why: why.to_owned(),
-            sql,
-            kind: StepKind::Statement,
-        });
-    };
     let role = quote_identifier(&wanted.role);
-    // A table that this session makes belongs to it.
-    let makes_own = !found.actions_table_exists && wanted.role == found.server.user;
-    let may_insert = found.may_insert || makes_own || found.role.is_some_and(|role| role.superuser);
     if !found.schema_exists {
         let schema = quote_identifier(&wanted.schema);
-        step(
+        steps.push(statement(
             "the sidecar's own schema",
             format!("create schema {schema} authorization {role};"),
-        );
+        ));
     }
     if !found.actions_table_exists {
-        step(
+        steps.push(statement(
             "the table of actions",
             create_actions_table(&wanted.actions_table),
-        );
+        ));
     }
-    publication::steps(wanted, found, &mut step);
-    if !may_insert {
+    steps.extend(publication_steps(wanted, found));
+    steps.extend(rights(wanted, found));
+    let mut steps = with_role(wanted, found, steps);
+    if found.slot.is_none() {
+        steps.push(Step {
+            why: "the replication slot".to_owned(),
+            sql: create_slot(&wanted.slot, found.server.version),
+            kind: StepKind::Slot,
+        });
+    }
+    Ok(steps)
+}
+
+/// The publication as rules need it. Every table that is wanted must be among those found.
+pub fn publication_steps(wanted: &Wanted, found: &Found) -> Vec<Step> {
+    let mut steps = Vec::new();
+    publication::steps(wanted, found, &mut |why: &str, sql| {
+        steps.push(statement(why, sql));
+    });
+    steps
+}
+
+/// What the run role still lacks of its rights, as the grants that give them.
+pub fn rights(wanted: &Wanted, found: &Found) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |why: &str, sql: String| steps.push(statement(why, sql));
+    let superuser = found.role.is_some_and(|role| role.superuser);
+    // A table that this session makes belongs to it.
+    let makes_own = !found.actions_table_exists && wanted.role == found.server.user;
+    if !(found.may_insert || makes_own || superuser) {
         step("what the run role writes", grants(wanted, found));
     }
-    if !found.role.is_some_and(|role| role.superuser) {
+    if !superuser {
         read_grants(wanted, found, &mut step);
     }
     let owner = found
         .publication
         .as_ref()
         .map_or(&found.server.user, |p| &p.owner);
-    if *owner != wanted.role && !found.role.is_some_and(|r| r.superuser) {
+    if *owner != wanted.role && !superuser {
+        let role = quote_identifier(&wanted.role);
         let database = quote_identifier(&found.server.database);
         let publication = quote_identifier(&wanted.publication);
         step(
@@ -126,15 +145,15 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Result<Vec<Step>, Vec<String>> {
             ),
         );
     }
-    let mut steps = with_role(wanted, found, steps);
-    if found.slot.is_none() {
-        steps.push(Step {
-            why: "the replication slot".to_owned(),
-            sql: create_slot(&wanted.slot, found.server.version),
-            kind: StepKind::Slot,
-        });
+    steps
+}
+
+fn statement(why: &str, sql: String) -> Step {
+    Step {
+        why: why.to_owned(),
+        sql,
+        kind: StepKind::Statement,
     }
-    Ok(steps)
 }
 
 /// What only an operator can mend, each with the command or SQL that mends it.

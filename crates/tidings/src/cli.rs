@@ -34,6 +34,8 @@ pub enum Command {
     Run(Run),
     /// Tell how capture and delivery stand; reads Postgres alone.
     Status(Status),
+    /// Check everything that capture stands on, and tell what mends what is not well.
+    Doctor(Doctor),
     /// Work with the columns that the publication lists.
     #[command(subcommand)]
     Columns(Columns),
@@ -126,6 +128,15 @@ pub enum Role {
     Capture,
     Deliver,
     Api,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also send a logical message and see it come back through a temporary slot.
+    #[arg(long)]
+    pub probe: bool,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod check;
 pub mod cli;
 pub mod commands;
 mod deliver;
+mod doctor;
 mod failure;
 mod finding;
 mod init;

@@ -11,6 +11,8 @@ pub struct Danger {
     pub what: String,
     /// What mends it, before `tidings setup` can publish the table again.
     pub mend: String,
+    /// The same as a statement or a command alone.
+    pub command: String,
 }
 
 /// Whether a table, published like this, would make the server refuse the worker's UPDATE and
@@ -27,6 +29,7 @@ pub fn danger(table: &Table, published: &Published) -> Option<Danger> {
                 "Set capture.columns = \"whole\" for table {name}, or run \
                  `alter table {part} replica identity default;`"
             ),
+            command: format!("alter table {part} replica identity default;"),
         });
     }
     let unlisted = published
@@ -40,6 +43,7 @@ pub fn danger(table: &Table, published: &Published) -> Option<Danger> {
                  column list"
             ),
             mend: "The column list is made anew by setup".to_owned(),
+            command: "tidings setup".to_owned(),
         });
     }
     let foreign = published
@@ -53,26 +57,34 @@ pub fn danger(table: &Table, published: &Published) -> Option<Danger> {
              identity"
         ),
         mend: "Setup publishes it without a filter".to_owned(),
+        command: "tidings setup".to_owned(),
     })
 }
 
 fn unidentified(part: &TableName, identity: ReplicaIdentity) -> Danger {
-    let key = format!("`alter table {part} add primary key (…);`");
-    let index = format!("`alter table {part} replica identity using index …;`");
-    let default = format!("`alter table {part} replica identity default;`");
-    let (what, mend) = match identity {
-        ReplicaIdentity::Nothing => ("has REPLICA IDENTITY NOTHING", format!("Run {default}")),
+    let key = format!("alter table {part} add primary key (…);");
+    let index = format!("alter table {part} replica identity using index …;");
+    let default = format!("alter table {part} replica identity default;");
+    let (what, mend, command) = match identity {
+        ReplicaIdentity::Nothing => (
+            "has REPLICA IDENTITY NOTHING",
+            format!("Run `{default}`"),
+            default,
+        ),
         ReplicaIdentity::Index => (
             "has lost the index that is its replica identity",
-            format!("Run {index}, or {default} where it has a primary key"),
+            format!("Run `{index}`, or `{default}` where it has a primary key"),
+            index,
         ),
         ReplicaIdentity::Default | ReplicaIdentity::Full => (
             "has no primary key as its replica identity (a deferrable one is none)",
-            format!("Run {key} or {index}"),
+            format!("Run `{key}` or `{index}`"),
+            key,
         ),
     };
     Danger {
         what: format!("table {part} {what}"),
         mend,
+        command,
     }
 }

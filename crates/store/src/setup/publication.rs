@@ -117,7 +117,7 @@ fn same_columns(a: &Published, b: &Published) -> bool {
 
 /// How setup publishes a table: where columns are listed, the key and those that rules name, in the
 /// table's order.
-pub(super) fn as_published(wanted: &WantedTable, table: &Table) -> Published {
+pub fn as_published(wanted: &WantedTable, table: &Table) -> Published {
     let named = |c: &&String| table.key.contains(c) || wanted.columns.contains(c);
     Published {
         table: wanted.table.clone(),

@@ -14,6 +14,7 @@ use store::catalog::{Publication, Survey, SurveyedColumn, SurveyedTable};
 use crate::finding::{Finding, Weight};
 use crate::secrecy::looks_secret;
 
+pub use actions::unfilled;
 pub use stream::published;
 
 pub struct Facts<'a> {
@@ -27,6 +28,15 @@ pub struct Facts<'a> {
 
 /// Errors first, each in the order of rules.
 pub fn findings(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = of_columns(facts);
+    findings.extend(stream::identities(facts));
+    findings.extend(actions::unfilled(facts));
+    findings.sort_by_key(|finding| finding.level);
+    findings
+}
+
+/// Those about tables and columns that rules name, in the order of rules.
+pub fn of_columns(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut missing = BTreeSet::new();
     for rule in facts.rules {
@@ -59,9 +69,6 @@ pub fn findings(facts: &Facts<'_>) -> Vec<Finding> {
         findings.extend(stream::toast(rule, facts.survey));
     }
     findings.extend(declared(facts));
-    findings.extend(stream::identities(facts));
-    findings.extend(actions::unfilled(facts));
-    findings.sort_by_key(|finding| finding.level);
     findings
 }
 

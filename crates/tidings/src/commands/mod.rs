@@ -5,6 +5,7 @@ mod columns;
 mod deliveries;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod endpoints;
 mod init;
 mod listen;
@@ -24,6 +25,7 @@ mod verify;
 mod webhooks;
 
 pub use setup::publish;
+pub(crate) use setup::{find, wanted};
 
 use crate::Failure;
 use crate::cli::{Cli, Command};
@@ -36,6 +38,7 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Init(arguments) => init::init(&settings()?, &arguments).await,
         Command::Setup(arguments) => setup::setup(&settings()?, &arguments).await,
         Command::Run(arguments) => run::run(settings()?, cli.config.as_deref(), &arguments).await,
+        Command::Doctor(arguments) => doctor::doctor(&settings()?, &arguments).await,
         Command::Status(arguments) => status::status(&settings()?, &arguments).await,
         Command::Reconcile(arguments) => reconcile::reconcile(&settings()?, &arguments).await,
         Command::Rules(arguments) => rules::rules(settings, &arguments).await,
@@ -79,7 +82,7 @@ fn not_set_up(settings: &Settings) -> Failure {
 }
 
 /// A transaction that something waits for.
-fn describe(open: &store::catalog::OpenTransaction) -> String {
+pub(crate) fn describe(open: &store::catalog::OpenTransaction) -> String {
     match (open.pid, open.age_seconds) {
         (Some(pid), Some(age)) => {
             format!(

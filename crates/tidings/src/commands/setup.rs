@@ -83,7 +83,8 @@ pub async fn publish(settings: &Settings, rules: &Rules) -> Result<(), Failure> 
         .map_err(|fault| Failure::NotReady(fault.to_string()))
 }
 
-async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
+/// What is there, as the session that sets up sees it.
+pub(crate) async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
     let server = catalog::server(admin).await?;
     let tables: Vec<_> = wanted.tables.iter().map(|t| t.table.clone()).collect();
     let tables = catalog::tables(admin, &tables).await?;
@@ -111,7 +112,8 @@ async fn find(admin: &Session, wanted: &Wanted) -> Result<Found, Failure> {
     })
 }
 
-fn wanted(settings: &Settings, rules: &Rules) -> Result<Wanted, Failure> {
+/// What the settings and rules ask for.
+pub(crate) fn wanted(settings: &Settings, rules: &Rules) -> Result<Wanted, Failure> {
     let capture = &settings.capture;
     let target = settings.database.target().map_err(Failure::Settings)?;
     let table = |used: &rules::TableUse| WantedTable {

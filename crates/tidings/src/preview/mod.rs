@@ -26,6 +26,8 @@ use crate::settings::Settings;
 use memory::Memory;
 use shown::Shown;
 
+pub use uncovered::uncovered;
+
 const EVENTS_MAX: usize = 4;
 const PART_CHANGES_MAX: usize = 2048;
 const PART_BYTES_MAX: usize = 4 << 20;
@@ -127,7 +129,7 @@ async fn shapes(
     };
     let tables: Vec<_> = rules.tables().map(|used| used.table.clone()).collect();
     let known = catalog::tables(session, &tables).await?;
-    let missing = uncovered::uncovered(rules.tables(), &known, &publication);
+    let missing = uncovered(rules.tables(), &known, &publication);
     if !missing.is_empty() {
         return Err(Failure::NotReady(format!(
             "publication {name} does not send what these packs need:\n  - {}\nA preview changes no \

@@ -1,0 +1,251 @@
+//! What follows on the promotion of a standby: exactly once, or a reconcile. Pure.
+
+use store::doctor::{Server, Slot};
+use store::{quote_identifier, quote_literal};
+
+use super::check::{Check, Complaint};
+
+const NAME: &str = "failover";
+/// The first version whose slots go along to a standby.
+const FAILOVER_SLOTS: u32 = 170_000;
+const RECONCILE: &str = "on promotion: reconcile (final states become actions)";
+const EXACTLY_ONCE: &str = "on promotion: exactly once";
+
+/// The settings of a standby are not to be seen from the primary, so they are named.
+const ON_THE_STANDBY: &str = "on the standby: sync_replication_slots = on, hot_standby_feedback = on, and dbname in primary_conninfo";
+
+pub fn failover(server: &Server, slots: &[Slot], own: &str, database: &str) -> Check {
+    let Some(slot) = slots.iter().find(|slot| slot.name == own) else {
+        return Check::skipped(NAME, "there is no slot of ours yet");
+    };
+    if server.version < FAILOVER_SLOTS {
+        return Check::ok(
+            NAME,
+            format!("{RECONCILE}; slots go along to a standby from Postgres 17 on"),
+        );
+    }
+    if !slot.failover {
+        return Check::of(
+            NAME,
+            "",
+            [Complaint::warn(
+                format!("{RECONCILE}: slot {own} is no failover slot"),
+                format!(
+                    "psql \"replication=database dbname={database}\" -c 'ALTER_REPLICATION_SLOT {} (FAILOVER)' # as the run role, while no `tidings run` reads the slot",
+                    quote_identifier(own)
+                ),
+            )],
+        );
+    }
+    let named = listed(
+        server
+            .settings
+            .text("synchronized_standby_slots")
+            .unwrap_or_default(),
+    );
+    let standbys: Vec<&Slot> = slots
+        .iter()
+        .filter(|slot| slot.plugin.is_none() && slot.database.is_none() && !slot.temporary)
+        .collect();
+    let streams = |name: &str| {
+        standbys
+            .iter()
+            .any(|s| s.name == name && s.active_pid.is_some())
+    };
+    let absent: Vec<&str> = named
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !streams(name))
+        .collect();
+    if !absent.is_empty() {
+        return Check::fail(
+            NAME,
+            format!(
+                "the stream waits for {}, which synchronized_standby_slots names, and no standby streams from it",
+                absent.join(", ")
+            ),
+            format!(
+                "{} -- or start that standby",
+                set(named
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| streams(name)))
+            ),
+        );
+    }
+    let ahead: Vec<&str> = standbys
+        .iter()
+        .filter(|slot| slot.active_pid.is_some() && !named.contains(&slot.name))
+        .map(|slot| slot.name.as_str())
+        .collect();
+    match (named.as_slice(), ahead.as_slice()) {
+        ([], []) => Check::ok(
+            NAME,
+            format!(
+                "{RECONCILE}; the slot is a failover slot, and no standby streams from a physical slot. With one: name its slot in synchronized_standby_slots; {ON_THE_STANDBY}"
+            ),
+        ),
+        (_, []) => Check::ok(
+            NAME,
+            format!("{EXACTLY_ONCE}, once the standby has synced the slot; {ON_THE_STANDBY}"),
+        ),
+        (named, ahead) => Check::of(
+            NAME,
+            "",
+            [Complaint::warn(
+                format!(
+                    "{RECONCILE}, if the standby of {} is promoted: the stream does not wait for it, and may have told what it never had",
+                    ahead.join(", ")
+                ),
+                format!(
+                    "{} -- {ON_THE_STANDBY}",
+                    set(named
+                        .iter()
+                        .map(String::as_str)
+                        .chain(ahead.iter().copied()))
+                ),
+            )],
+        ),
+    }
+}
+
+/// A list of names as a setting has it; a quoted one is taken as it is.
+fn listed(text: &str) -> Vec<String> {
+    let names = text.split(',').map(|name| name.trim().trim_matches('"'));
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn set<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    format!(
+        "alter system set synchronized_standby_slots = {};\nselect pg_reload_conf();",
+        quote_literal(&names.join(", ")).trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::Status;
+    use store::doctor::Settings;
+
+    fn server(version: u32, synchronized: &str) -> Server {
+        Server {
+            version,
+            shown: String::new(),
+            encoding: String::new(),
+            in_recovery: false,
+            senders: 0,
+            sessions: 0,
+            settings: Settings::of(&[("synchronized_standby_slots", synchronized, None)]),
+        }
+    }
+
+    fn ours(failover: bool) -> Slot {
+        Slot {
+            name: "tidings".to_owned(),
+            plugin: Some("pgoutput".to_owned()),
+            database: Some("app".to_owned()),
+            failover,
+            ..Slot::default()
+        }
+    }
+
+    fn standby(name: &str, active: bool) -> Slot {
+        Slot {
+            name: name.to_owned(),
+            active_pid: active.then_some(1),
+            ..Slot::default()
+        }
+    }
+
+    #[test]
+    fn which_it_will_be_is_told_for_every_way_to_be_set_up() {
+        let (on, off) = (standby("a", true), standby("a", false));
+        for (server, slots, status, says) in [
+            (
+                server(160_000, ""),
+                vec![ours(false)],
+                Status::Ok,
+                RECONCILE,
+            ),
+            (
+                server(170_000, ""),
+                vec![ours(false)],
+                Status::Warn,
+                RECONCILE,
+            ),
+            (server(170_000, ""), vec![ours(true)], Status::Ok, RECONCILE),
+            (
+                server(170_000, ""),
+                vec![ours(true), off.clone()],
+                Status::Ok,
+                RECONCILE,
+            ),
+            (
+                server(170_000, ""),
+                vec![ours(true), on.clone()],
+                Status::Warn,
+                RECONCILE,
+            ),
+            (
+                server(180_000, "a"),
+                vec![ours(true), on.clone()],
+                Status::Ok,
+                EXACTLY_ONCE,
+            ),
+            (
+                server(180_000, "\"a\""),
+                vec![ours(true), on.clone()],
+                Status::Ok,
+                EXACTLY_ONCE,
+            ),
+            (
+                server(180_000, "a"),
+                vec![ours(true), off],
+                Status::Fail,
+                "waits for a",
+            ),
+            (
+                server(180_000, "a, b"),
+                vec![ours(true), on.clone()],
+                Status::Fail,
+                "waits for b",
+            ),
+            (
+                server(180_000, "a"),
+                vec![ours(true), on, standby("b", true)],
+                Status::Warn,
+                "standby of b",
+            ),
+            (server(180_000, ""), vec![], Status::Skipped, "no slot"),
+        ] {
+            let check = failover(&server, &slots, "tidings", "app");
+            assert_eq!(check.status, status, "{check:?}");
+            assert!(check.message.contains(says), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_mend_names_every_standby_that_is_to_be_waited_for() {
+        let slots = [ours(true), standby("a", true), standby("b", true)];
+        let mend = failover(&server(180_000, "a"), &slots, "tidings", "app")
+            .mend
+            .unwrap();
+        assert!(
+            mend.starts_with("alter system set synchronized_standby_slots = 'a, b';"),
+            "{mend}"
+        );
+        let slots = [ours(true), standby("a", true)];
+        let mend = failover(&server(180_000, "a, b"), &slots, "tidings", "app")
+            .mend
+            .unwrap();
+        assert!(
+            mend.starts_with("alter system set synchronized_standby_slots = 'a';"),
+            "{mend}"
+        );
+    }
+}

@@ -1,0 +1,434 @@
+//! Whether the slot is ours, may be read, and holds no more than it should. Pure.
+
+use activity::Lsn;
+use bytesize::ByteSize;
+use store::catalog::OpenTransaction;
+use store::doctor::{Settings, Slot};
+use store::progress::Progress;
+use store::{quote_identifier, quote_literal};
+
+use super::check::{Check, Complaint};
+use crate::commands::describe;
+
+const NEW_SLOT: &str = "tidings setup --new-slot";
+/// What a slot that nobody reads may keep before that is worth a word.
+const IDLE_BYTES: i64 = 256 << 20;
+const IDLE_SECONDS: i64 = 3600;
+/// The share of its limit that a slot should have left.
+const SAFE_SHARE: i64 = 5;
+/// A transaction that is open for longer holds every slot back.
+const OPEN_SECONDS: i64 = 600;
+/// What older installations and previews of ours are called.
+const OURS: &str = "tidings";
+
+/// Of the configured slot: `is_set_up` says whether there should be one.
+pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) -> Check {
+    const NAME: &str = "slot";
+    let Some(slot) = slot else {
+        return match is_set_up {
+            false => Check::skipped(NAME, "nothing was set up yet; setup makes it"),
+            true => Check::fail(
+                NAME,
+                format!("replication slot {name} does not exist: it was dropped"),
+                NEW_SLOT,
+            ),
+        };
+    };
+    if slot.plugin.as_deref() != Some("pgoutput") || slot.database.as_deref() != Some(database) {
+        return Check::fail(
+            NAME,
+            format!(
+                "replication slot {name} is not ours (plugin {}, database {})",
+                slot.plugin.as_deref().unwrap_or("none"),
+                slot.database.as_deref().unwrap_or("none")
+            ),
+            "capture.slot: another name; then: tidings setup",
+        );
+    }
+    if slot.invalidated.is_some() || slot.wal_status.as_deref() == Some("lost") {
+        let why = match slot.invalidated.as_deref() {
+            None | Some("wal_removed") => {
+                "the server removed WAL that it still needed (max_slot_wal_keep_size)"
+            }
+            Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
+            Some(other) => other,
+        };
+        return Check::fail(
+            NAME,
+            format!("replication slot {name} is lost: {why}"),
+            NEW_SLOT,
+        );
+    }
+    let read = match slot.active_pid {
+        Some(pid) => format!("process {pid} reads it"),
+        None => "no `tidings run` reads it now".to_owned(),
+    };
+    let long = slot
+        .inactive_seconds
+        .is_some_and(|seconds| seconds > IDLE_SECONDS);
+    let neglected = slot.active_pid.is_none() && (long || slot.retained > IDLE_BYTES);
+    let complaint = neglected.then(|| {
+        let since = slot
+            .inactive_seconds
+            .map(|seconds| format!(" for {seconds} s"));
+        Complaint::warn(
+            format!(
+                "nobody has read replication slot {name}{}, and it keeps {}",
+                since.unwrap_or_default(),
+                size(slot.retained)
+            ),
+            "tidings run",
+        )
+    });
+    let age = slot
+        .catalog_age
+        .map(|age| format!(", its catalog_xmin is {age} transactions old"));
+    let well = format!("{name}: {read}{}", age.unwrap_or_default());
+    Check::of(NAME, well, complaint)
+}
+
+/// What the slot keeps, and where that ends.
+pub fn retained_wal(slot: Option<&Slot>, settings: &Settings) -> Check {
+    const NAME: &str = "retained_wal";
+    const LIMIT: &str = "max_slot_wal_keep_size";
+    let limit = settings.bytes(LIMIT).unwrap_or(-1);
+    let kept = slot.map_or("no slot yet".to_owned(), |slot| {
+        format!("the slot keeps {}", size(slot.retained))
+    });
+    let raise = format!(
+        "alter system set {LIMIT} = '10GB'; -- as a superuser; less than what is free on the disk of pg_wal\nselect pg_reload_conf();"
+    );
+    let mut complaints = Vec::new();
+    match limit {
+        ..0 => complaints.push(Complaint::warn(
+            format!("{kept}, and {LIMIT} is unset: while nobody reads the slot, WAL fills the worker's disk"),
+            raise.as_str(),
+        )),
+        0 => complaints.push(Complaint::fail(
+            format!("{kept}, and {LIMIT} is 0: a checkpoint takes away what the slot still needs"),
+            raise.as_str(),
+        )),
+        1.. => {}
+    }
+    match slot.and_then(|slot| slot.wal_status.as_deref()) {
+        Some("unreserved") => complaints.push(Complaint::fail(
+            "the slot is over its limit: the next checkpoint takes it away",
+            format!("tidings run\n{raise}"),
+        )),
+        Some(_) => {
+            let left = slot.and_then(|slot| slot.safe_wal_size);
+            if let Some(left) = left.filter(|left| limit > 0 && *left < limit / SAFE_SHARE) {
+                complaints.push(Complaint::warn(
+                    format!("{kept}, and is lost after {} more", size(left)),
+                    format!("tidings run\n{raise}"),
+                ));
+            }
+        }
+        None => {}
+    }
+    Check::of(
+        NAME,
+        format!("{kept} of at most {}", size(limit)),
+        complaints,
+    )
+}
+
+/// Slots that look like ours, and that nobody reads.
+pub fn orphan_slots(slots: &[Slot], own: &str, database: &str) -> Check {
+    let orphan = |slot: &&Slot| {
+        slot.name != own
+            && slot.name.starts_with(OURS)
+            && slot.plugin.as_deref() == Some("pgoutput")
+            && slot.database.as_deref() == Some(database)
+            && slot.active_pid.is_none()
+    };
+    let complaints = slots.iter().filter(orphan).map(|slot| {
+        Complaint::warn(
+            format!(
+                "replication slot {} looks like one of an earlier installation: nobody reads it, and it keeps {}",
+                slot.name,
+                size(slot.retained)
+            ),
+            format!("select pg_drop_replication_slot({}); -- unless capture.slot of another sidecar names it", quote_literal(&slot.name)),
+        )
+    });
+    Check::of("orphan_slots", "none", complaints)
+}
+
+/// Slots of others that fill the same disk.
+pub fn idle_slots(slots: &[Slot], own: &str, database: &str) -> Check {
+    let idle = |slot: &&Slot| {
+        let ours = slot.name.starts_with(OURS) && slot.database.as_deref() == Some(database);
+        slot.name != own && !ours && slot.active_pid.is_none() && slot.retained > IDLE_BYTES
+    };
+    let complaints = slots.iter().filter(idle).map(|slot| {
+        Complaint::warn(
+            format!(
+                "nobody reads replication slot {}, and it keeps {}",
+                slot.name,
+                size(slot.retained)
+            ),
+            format!(
+                "select pg_drop_replication_slot({}); -- if nothing needs it any more",
+                quote_literal(&slot.name)
+            ),
+        )
+    });
+    Check::of(
+        "idle_slots",
+        "no slot of others keeps WAL for nobody",
+        complaints,
+    )
+}
+
+/// Transactions that every slot has to wait for. What a role may not see into has no age.
+pub fn open_transactions(open: &[OpenTransaction]) -> Check {
+    let unseen = open
+        .iter()
+        .filter(|open| open.age_seconds.is_none())
+        .count();
+    let long = open
+        .iter()
+        .filter(|open| open.age_seconds.is_some_and(|age| age > OPEN_SECONDS));
+    let complaints = long.map(|open| {
+        let mend = match (open.pid, open.what.strip_prefix("prepared transaction ")) {
+            (Some(pid), _) => format!("select pg_terminate_backend({pid}); -- rolls it back"),
+            (None, Some(gid)) => format!("rollback prepared {gid}; -- or commit prepared"),
+            (None, None) => String::new(),
+        };
+        Complaint::warn(
+            format!(
+                "{}: the slot keeps WAL since then, and a new one waits for it",
+                describe(open)
+            ),
+            mend,
+        )
+    });
+    let well = match unseen {
+        0 => "none is open for long".to_owned(),
+        unseen => format!(
+            "none is open for long, as far as this role sees ({unseen} of other roles; a member of pg_read_all_stats sees those)"
+        ),
+    };
+    Check::of("open_transactions", well, complaints)
+}
+
+/// Whether stored positions belong to what we are connected to. `differs`: what `capture` says of it.
+pub fn lineage(
+    stored: &Progress,
+    slot: Option<&Slot>,
+    flushed: Option<Lsn>,
+    differs: Option<String>,
+) -> Check {
+    const NAME: &str = "lineage";
+    if let Some(what) = differs {
+        return Check::fail(NAME, what, NEW_SLOT);
+    }
+    if flushed.is_some_and(|flushed| stored.end_lsn > flushed) {
+        let what = format!(
+            "progress is at {}, but the server's WAL ends before that: a restored backup, or another server",
+            stored.end_lsn
+        );
+        return Check::fail(NAME, what, NEW_SLOT);
+    }
+    if let Some(confirmed) = slot.and_then(|slot| slot.confirmed)
+        && confirmed > stored.confirm_limit
+    {
+        let what = format!(
+            "the slot was moved by somebody else to {confirmed}; we confirmed nothing past {}",
+            stored.confirm_limit
+        );
+        return Check::fail(NAME, what, NEW_SLOT);
+    }
+    let lineage = &stored.lineage;
+    Check::ok(
+        NAME,
+        format!(
+            "cluster {}, timeline {}, at {}",
+            lineage.system_id, lineage.timeline, stored.end_lsn
+        ),
+    )
+}
+
+/// The settings name another slot or publication than progress was made on.
+pub fn renamed(stored: &Progress, slot: &str, publication: &str) -> Option<String> {
+    let differs = |what: &str, stored: &str, now: &str| {
+        (stored != now).then(|| {
+            format!(
+                "progress was made on {what} {}, and the settings name {}",
+                quote_identifier(stored),
+                quote_identifier(now)
+            )
+        })
+    };
+    differs("slot", &stored.slot, slot)
+        .or_else(|| differs("publication", &stored.publication, publication))
+}
+
+fn size(bytes: i64) -> String {
+    ByteSize(bytes.max(0).unsigned_abs()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::Status;
+
+    fn ours() -> Slot {
+        Slot {
+            name: "tidings".to_owned(),
+            plugin: Some("pgoutput".to_owned()),
+            database: Some("app".to_owned()),
+            active_pid: Some(7),
+            wal_status: Some("reserved".to_owned()),
+            ..Slot::default()
+        }
+    }
+
+    fn checked(slot: &Slot) -> Check {
+        super::slot("tidings", "app", Some(slot), true)
+    }
+
+    #[test]
+    fn a_slot_that_is_gone_lost_or_not_ours_is_grave() {
+        assert_eq!(checked(&ours()).status, Status::Ok);
+        assert_eq!(slot("tidings", "app", None, false).status, Status::Skipped);
+        let gone = slot("tidings", "app", None, true);
+        assert_eq!(
+            (gone.status, gone.mend.as_deref()),
+            (Status::Fail, Some(NEW_SLOT))
+        );
+        let lost = Slot {
+            wal_status: Some("lost".to_owned()),
+            ..ours()
+        };
+        assert!(checked(&lost).message.contains("max_slot_wal_keep_size"));
+        let idle = Slot {
+            invalidated: Some("idle_timeout".to_owned()),
+            ..ours()
+        };
+        assert!(
+            checked(&idle)
+                .message
+                .contains("idle_replication_slot_timeout")
+        );
+        let foreign = Slot {
+            plugin: Some("wal2json".to_owned()),
+            ..ours()
+        };
+        assert!(checked(&foreign).mend.unwrap().starts_with("capture.slot"));
+    }
+
+    #[test]
+    fn a_slot_that_nobody_reads_is_a_warning_once_it_matters() {
+        let idle = Slot {
+            active_pid: None,
+            inactive_seconds: Some(10),
+            ..ours()
+        };
+        assert_eq!(checked(&idle).status, Status::Ok);
+        let long = Slot {
+            inactive_seconds: Some(IDLE_SECONDS + 1),
+            ..idle.clone()
+        };
+        assert_eq!(checked(&long).status, Status::Warn);
+        let much = Slot {
+            retained: IDLE_BYTES + 1,
+            ..idle
+        };
+        assert_eq!(checked(&much).mend.as_deref(), Some("tidings run"));
+    }
+
+    #[test]
+    fn without_a_limit_retained_wal_is_a_warning_and_with_none_at_all_it_is_grave() {
+        let limit = |megabytes: &'static str| {
+            Settings::of(&[("max_slot_wal_keep_size", megabytes, Some("MB"))])
+        };
+        let slot = Slot {
+            safe_wal_size: Some(900 << 20),
+            ..ours()
+        };
+        for (megabytes, status) in [
+            ("-1", Status::Warn),
+            ("0", Status::Fail),
+            ("1024", Status::Ok),
+        ] {
+            let check = retained_wal(Some(&slot), &limit(megabytes));
+            assert_eq!(check.status, status, "{check:?}");
+        }
+        let near = Slot {
+            safe_wal_size: Some(100 << 20),
+            ..ours()
+        };
+        assert_eq!(
+            retained_wal(Some(&near), &limit("1024")).status,
+            Status::Warn
+        );
+        let over = Slot {
+            wal_status: Some("unreserved".to_owned()),
+            ..ours()
+        };
+        assert_eq!(
+            retained_wal(Some(&over), &limit("1024")).status,
+            Status::Fail
+        );
+        assert_eq!(retained_wal(None, &limit("1024")).status, Status::Ok);
+    }
+
+    #[test]
+    fn orphans_are_those_of_our_name_that_nobody_reads() {
+        let named = |name: &str| Slot {
+            name: name.to_owned(),
+            active_pid: None,
+            ..ours()
+        };
+        let orphan = named("tidings_old");
+        let read = Slot {
+            active_pid: Some(1),
+            ..named("tidings_preview_1")
+        };
+        let elsewhere = Slot {
+            database: Some("other".to_owned()),
+            ..named("tidings_other")
+        };
+        let foreign = named("debezium");
+        let slots = [ours(), orphan, read, elsewhere, foreign];
+        let check = orphan_slots(&slots, "tidings", "app");
+        assert_eq!(check.status, Status::Warn);
+        assert_eq!(check.message.lines().count(), 1, "{}", check.message);
+        assert!(
+            check
+                .mend
+                .unwrap()
+                .starts_with("select pg_drop_replication_slot('tidings_old');")
+        );
+        let keeps = Slot {
+            retained: IDLE_BYTES + 1,
+            ..named("debezium")
+        };
+        assert_eq!(idle_slots(&[keeps], "tidings", "app").status, Status::Warn);
+        assert_eq!(idle_slots(&slots, "tidings", "app").status, Status::Ok);
+    }
+
+    #[test]
+    fn long_transactions_are_named_with_what_ends_them() {
+        let open = |pid, age_seconds, what: &str| OpenTransaction {
+            pid,
+            age_seconds,
+            what: what.to_owned(),
+        };
+        let short = open(Some(1), Some(5), "active");
+        assert_eq!(open_transactions(&[short]).status, Status::Ok);
+        let unseen = open_transactions(&[open(Some(1), None, "unknown")]);
+        assert!(unseen.message.contains("pg_read_all_stats"));
+        let check = open_transactions(&[
+            open(Some(7), Some(OPEN_SECONDS + 1), "idle in transaction"),
+            open(None, Some(OPEN_SECONDS + 1), "prepared transaction 'x'"),
+        ]);
+        let mend = check.mend.unwrap();
+        assert!(
+            mend.contains("pg_terminate_backend(7);") && mend.contains("rollback prepared 'x';"),
+            "{mend}"
+        );
+    }
+}
