@@ -76,6 +76,7 @@ async fn send(
         publication: publication.to_owned(),
         from: Lsn::ZERO,
         resume: Resume::default(),
+        patience: 1,
         limits: Limits {
             changes: 2048,
             bytes: 4 << 20,
