@@ -31,6 +31,7 @@ mod replay;
 mod response;
 mod startup;
 mod stream;
+mod timeline;
 mod wire;
 
 pub use assembly::{Limits, Resume};
@@ -43,3 +44,4 @@ pub use progress::Progress;
 pub use replay::replay;
 pub use response::ServerError;
 pub use stream::{Start, Stream};
+pub use timeline::TimelineHistory;
