@@ -103,7 +103,7 @@ async fn a_sidecar_told_to_stop_ends_in_good_order_and_a_restart_repeats_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_somebody_moved_after_a_stop_is_noticed() {
-    let stage = Stage::start().await;
+    let mut stage = Stage::start().await;
     let sidecar = stage.run().await;
     stage.execute(&insert("a")).await;
     stage.until_actions(1).await;
@@ -112,6 +112,7 @@ async fn a_slot_that_somebody_moved_after_a_stop_is_noticed() {
     stage
         .execute("select pg_replication_slot_advance('tidings', pg_current_wal_lsn())")
         .await;
+    stage.settings.set("capture.rebuilds_per_hour", 0);
     let _sidecar = stage.spawn(&[]);
     stage
         .until("(select stop_reason like '%was moved by somebody else%' from tidings.progress)")

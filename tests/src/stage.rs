@@ -197,6 +197,19 @@ impl Stage {
         done.unwrap_or_else(|error| panic!("{error:?} in {sql}"));
     }
 
+    /// Lets the WAL grow by so many segments (16 MiB each), which nobody is told of.
+    pub async fn grow_wal(&self, segments: usize) {
+        let client = self.connect().await;
+        for _ in 0..segments {
+            for sql in [
+                "select pg_logical_emit_message(false, 'filler', '')",
+                "select pg_switch_wal()",
+            ] {
+                client.execute(sql, &[]).await.expect(sql);
+            }
+        }
+    }
+
     /// The one value that a query returns.
     pub async fn value<T: FromSqlOwned>(&self, sql: &str) -> T {
         self.try_value(sql)

@@ -34,6 +34,16 @@ pub struct ActionsTable {
     has_triggers: bool,
 }
 
+/// Whether nobody keeps writers out of the table. Takes the lock that an insert takes, and gives it back.
+pub async fn writable(session: &Session, table: &TableName) -> Result<(), Error> {
+    let lock = format!("begin; lock table {table} in row exclusive mode; rollback");
+    if let Err(error) = session.batch_execute(&lock).await {
+        session.batch_execute("rollback").await?;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
 impl ActionsTable {
     /// Reads the table's columns. An error says which column is missing or can not be filled.
     pub async fn describe(session: &Session, table: &TableName) -> Result<Self, Error> {

@@ -63,8 +63,14 @@ pub struct Slot {
     pub active_pid: Option<i32>,
     pub confirmed: Option<Lsn>,
     pub wal_status: Option<String>,
+    /// Why the server gave it up, in its own word, from Postgres 17 on.
+    pub invalidation: Option<String>,
     /// Bytes of WAL between the server's end and what has been confirmed.
     pub lag_bytes: i64,
+    /// Bytes of WAL that the server keeps for it.
+    pub retained_bytes: i64,
+    /// Bytes that may be written before the server may give it up; `None` where it never does.
+    pub safe_bytes: Option<i64>,
 }
 
 impl Slot {
@@ -78,10 +84,15 @@ pub async fn slot(session: &Session, name: &str) -> Result<Option<Slot>, Error> 
     let row = session
         .query_opt(
             "select plugin::text, database::text, active_pid, confirmed_flush_lsn, wal_status,
-               coalesce(pg_wal_lsn_diff(
-                 case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
-                   else pg_current_wal_lsn() end, confirmed_flush_lsn), 0)::bigint
-             from pg_replication_slots where slot_name = $1",
+               to_jsonb(s) ->> 'invalidation_reason',
+               coalesce(pg_wal_lsn_diff(e.lsn, confirmed_flush_lsn), 0)::bigint,
+               case when wal_status is distinct from 'lost'
+                 then coalesce(pg_wal_lsn_diff(e.lsn, restart_lsn), 0) else 0 end::bigint,
+               safe_wal_size
+             from pg_replication_slots s
+             cross join (select case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+                           else pg_current_wal_lsn() end) as e (lsn)
+             where slot_name = $1",
             &[&name],
         )
         .await?;
@@ -93,8 +104,24 @@ pub async fn slot(session: &Session, name: &str) -> Result<Option<Slot>, Error> 
             .get::<_, Option<PgLsn>>(3)
             .map(|lsn| Lsn::new(u64::from(lsn))),
         wal_status: row.get(4),
-        lag_bytes: row.get::<_, i64>(5).max(0),
+        invalidation: row.get(5),
+        lag_bytes: row.get::<_, i64>(6).max(0),
+        retained_bytes: row.get::<_, i64>(7).max(0),
+        safe_bytes: row.get(8),
     }))
+}
+
+/// Ends a session of ours that a slot is still busy with although its sidecar is gone: the caller holds the
+/// slot's lock. Leaves anybody else's alone.
+pub async fn end_leftover(session: &Session, pid: i32) -> Result<(), Error> {
+    session
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where pid = $1 and usename = current_user and application_name like 'tidings%'",
+            &[&pid],
+        )
+        .await?;
+    Ok(())
 }
 
 /// A transaction that the creation of a slot waits for.

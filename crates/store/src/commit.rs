@@ -115,6 +115,11 @@ impl Batch {
             && self.runs.is_empty()
             && self.notices.is_empty()
     }
+
+    /// Whether anything of it goes to `project_actions`.
+    fn tells(&self) -> bool {
+        self.actions.iter().any(|a| a.origin != Origin::Notice)
+    }
 }
 
 /// Where progress stands once the batch is in.
@@ -152,7 +157,7 @@ pub async fn commit(
     into: &mut Into<'_>,
     batch: &Batch,
 ) -> Result<Lsn, Error> {
-    let statements = Statements::prepare(session, into.table).await?;
+    let statements = Statements::prepare(session, into.table, batch.tells()).await?;
     let schema = quote_identifier(session.schema());
     let write = Write::new(&statements, &schema, into, batch);
     let transaction = session.transaction().await?;
@@ -185,7 +190,7 @@ pub async fn commit_around_faults(
     batch: &Batch,
 ) -> Result<Lsn, Error> {
     into.table.check_privilege(session).await?;
-    let statements = Statements::prepare(session, into.table).await?;
+    let statements = Statements::prepare(session, into.table, true).await?;
     let schema = quote_identifier(session.schema());
     let write = Write::new(&statements, &schema, into, batch);
     let transaction = session.transaction().await?;
@@ -203,7 +208,7 @@ pub async fn rewrite(
     action: &LoggedAction,
     batch: &Batch,
 ) -> Result<Lsn, Error> {
-    let statements = Statements::prepare(session, into.table).await?;
+    let statements = Statements::prepare(session, into.table, true).await?;
     let schema = quote_identifier(session.schema());
     let write = Write::new(&statements, &schema, into, batch);
     let transaction = session.transaction().await?;

@@ -67,20 +67,37 @@ pub async fn exists(session: &Session) -> Result<bool, Error> {
 
 /// Begins: the positions of a slot that has just been created. What happened before it was not seen:
 /// tables whose images are complete are to be reconciled, other images are void. An image written
-/// under an id that this cluster has not reached counts as old: it is of another timeline.
+/// under an id that this cluster has not reached counts as old: it is of another timeline. The gap that
+/// is open is over, and a notice tells of it. All of this or nothing; fenced by an epoch, where there is one.
 pub async fn init(
     session: &Session,
     slot: &str,
     publication: &str,
     lineage: &Lineage,
     at: Lsn,
+    epoch: Option<i64>,
 ) -> Result<(), Error> {
-    session
-        .execute(
-            "with now as (
-               select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid
+    let begun = session
+        .query_one(
+            "with begun as (
+               insert into progress
+                 (slot, publication, system_id, timeline, publication_oid,
+                  commit_lsn, end_lsn, confirm_limit)
+               values ($1, $2, $3, $4, $5, $6, $6, $6)
+               on conflict (one_row) do update set
+                 epoch = progress.epoch + 1, slot = excluded.slot,
+                 publication = excluded.publication, system_id = excluded.system_id,
+                 timeline = excluded.timeline, publication_oid = excluded.publication_oid,
+                 commit_lsn = excluded.commit_lsn, end_lsn = excluded.end_lsn,
+                 confirm_limit = excluded.confirm_limit, half_commit_lsn = null, half_lsn = null,
+                 half_index = null, half_ordinal = null, half_packs = null,
+                 stop_reason = null, stopped_at = null
+               where $7::bigint is null or progress.epoch = $7
+               returning one_row
+             ), now as (
+               select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid from begun
              ), void as (
-               update image_tables set generation = generation + 1 where columns is null
+               update image_tables set generation = generation + 1 from begun where columns is null
                returning table_id
              ), restarted as (
                update reconcile set request = request + 1, pass = 'rows', round = 0, cursor = null,
@@ -101,19 +118,17 @@ pub async fn init(
                  not_before_xid = excluded.not_before_xid, rows_done = 0, actions = 0,
                  estimated_rows = null, requested_at = now(), started_at = null,
                  finished_at = null, seen_at = null, trouble = null
+             ), closed as (
+               update gaps set until_lsn = $6, rebuilt_at = now() from begun where until_lsn is null
+               returning reason, from_lsn, until_lsn, noticed_at, rebuilt_at
+             ), told as (
+               insert into outbox (kind, payload)
+               select 'capture_gap', jsonb_build_object('reason', reason, 'slot', $1::text,
+                 'from_lsn', from_lsn::text, 'until_lsn', until_lsn::text,
+                 'noticed_at', noticed_at, 'rebuilt_at', rebuilt_at)
+               from closed
              )
-             insert into progress
-               (slot, publication, system_id, timeline, publication_oid,
-                commit_lsn, end_lsn, confirm_limit)
-             values ($1, $2, $3, $4, $5, $6, $6, $6)
-             on conflict (one_row) do update set
-               epoch = progress.epoch + 1, slot = excluded.slot,
-               publication = excluded.publication, system_id = excluded.system_id,
-               timeline = excluded.timeline, publication_oid = excluded.publication_oid,
-               commit_lsn = excluded.commit_lsn, end_lsn = excluded.end_lsn,
-               confirm_limit = excluded.confirm_limit, half_commit_lsn = null, half_lsn = null,
-               half_index = null, half_ordinal = null, half_packs = null,
-               stop_reason = null, stopped_at = null",
+             select count(*) from begun",
             &[
                 &slot,
                 &publication,
@@ -121,10 +136,28 @@ pub async fn init(
                 &i64::from(lineage.timeline),
                 &lineage.publication_oid,
                 &PgLsn::from(at.get()),
+                &epoch,
             ],
         )
         .await?;
-    Ok(())
+    match begun.get::<_, i64>(0) {
+        1 => Ok(()),
+        _ => Err(Error::Fenced(epoch.unwrap_or_default())),
+    }
+}
+
+/// The same cluster on another timeline: the positions hold there. Fenced.
+pub async fn adopt(session: &Session, epoch: i64, timeline: u32) -> Result<(), Error> {
+    let adopted = session
+        .execute(
+            "update progress set timeline = $2 where epoch = $1",
+            &[&epoch, &i64::from(timeline)],
+        )
+        .await?;
+    match adopted {
+        1 => Ok(()),
+        _ => Err(Error::Fenced(epoch)),
+    }
 }
 
 /// Takes the epoch and reads where to go on, in one statement: it waits for a commit of the last

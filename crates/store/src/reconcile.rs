@@ -338,6 +338,18 @@ pub async fn complete(session: &Session) -> Result<Vec<TableName>, Error> {
     Ok(rows.iter().map(name).collect())
 }
 
+/// The tables that have images.
+pub async fn tables(session: &Session) -> Result<Vec<TableName>, Error> {
+    let rows = session
+        .query(
+            "select schema_name, table_name from image_tables where watched",
+            &[],
+        )
+        .await?;
+    let name = |row: &Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(name).collect())
+}
+
 /// Whether every transaction below this one is over.
 pub async fn is_over(session: &Session, xid: u64) -> Result<bool, Error> {
     let row = session

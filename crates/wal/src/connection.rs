@@ -8,11 +8,14 @@ use tokio::time::timeout;
 use crate::command::{self, Row, identifier, literal};
 use crate::frame::STREAM_BYTES_MAX;
 use crate::startup::{self, Session};
+use crate::timeline::TimelineHistory;
 use crate::wire::Wire;
 use crate::{Error, Malformed, Progress, Start, Stream};
 
 /// As `server_version_num`.
 const OLDEST: u32 = 140_000;
+/// How often the server looks whether whoever creates a slot is still there.
+const CLIENT_CHECK: &str = "1s";
 
 /// A session in replication mode that takes commands.
 ///
@@ -128,23 +131,32 @@ impl Connection {
 
     /// Creates a logical slot for pgoutput without exporting a snapshot, and returns where it begins.
     ///
-    /// Waits, and says nothing meanwhile, for every transaction that is open or prepared. One that is
-    /// given up goes on in the server and holds the slot's name until then. With `failover` (Postgres 17
-    /// and later) standbys keep a copy of the slot.
+    /// Waits, and says nothing meanwhile, for every transaction that is open or prepared. With `failover`
+    /// (Postgres 17 and later) standbys keep a copy of the slot.
     pub async fn create_slot(&mut self, name: &str, failover: bool) -> Result<Lsn, Error> {
         if failover && self.version < 170_000 {
             return Err(Error::Unsupported(
                 "failover slots need Postgres 17 or later".to_owned(),
             ));
         }
-        let options = if failover {
-            "(SNAPSHOT 'nothing', FAILOVER 'true')"
-        } else {
-            self.no_snapshot()
-        };
-        let name = identifier(name);
-        self.create(&format!("{name} LOGICAL pgoutput {options}"))
-            .await
+        // By SQL, since the server looks only then whether the client is still there: the replication
+        // command of one that is gone would go on, and hold the slot's name and this session's locks.
+        let looks = format!("set client_connection_check_interval = '{CLIENT_CHECK}'");
+        match self.query(&looks).await {
+            // There are systems on which it can not look.
+            Ok(_) | Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let (name, failover) = (
+            literal(name),
+            if failover { ", failover => true" } else { "" },
+        );
+        let rows = self
+            .query(&format!(
+                "select lsn from pg_create_logical_replication_slot({name}, 'pgoutput'{failover})"
+            ))
+            .await?;
+        begin(&rows, 0)
     }
 
     /// The same for a slot that lasts as long as this connection, however that ends.
@@ -161,6 +173,25 @@ impl Connection {
         self.query(&sql).await.map(|_| ())
     }
 
+    /// Drops a slot that nobody uses.
+    ///
+    /// # Errors
+    /// 42704 there is no such slot, 55006 it is in use.
+    pub async fn drop_slot(&mut self, name: &str) -> Result<(), Error> {
+        let sql = format!("select pg_drop_replication_slot({})", literal(name));
+        self.query(&sql).await.map(|_| ())
+    }
+
+    /// The timelines that lead to this one. The first timeline has no history.
+    ///
+    /// # Errors
+    /// 58P01 the server has not the file of it.
+    pub async fn timeline_history(&mut self, timeline: u32) -> Result<TimelineHistory, Error> {
+        let rows = self.query(&format!("TIMELINE_HISTORY {timeline}")).await?;
+        let text = value(&rows, 1).ok_or(Malformed::MissingAnswer("a timeline's history"))?;
+        Ok(TimelineHistory::parse(text)?)
+    }
+
     fn no_snapshot(&self) -> &'static str {
         match self.version {
             ..150_000 => "NOEXPORT_SNAPSHOT",
@@ -172,8 +203,7 @@ impl Connection {
         let rows = self
             .query(&format!("CREATE_REPLICATION_SLOT {slot}"))
             .await?;
-        let begin = value(&rows, 1).and_then(|text| text.parse().ok());
-        begin.ok_or_else(|| Malformed::MissingAnswer("the slot's begin").into())
+        begin(&rows, 1)
     }
 
     /// Begins to stream. The session is used up: it takes no more commands.
@@ -211,6 +241,12 @@ fn weightier(error: Error, earlier: Option<Error>) -> Error {
         (Error::Connect(_) | Error::Lost(_), Some(earlier)) => earlier,
         (error, _) => error,
     }
+}
+
+/// Where a new slot begins.
+fn begin(rows: &[Row], column: usize) -> Result<Lsn, Error> {
+    let begin = value(rows, column).and_then(|text| text.parse().ok());
+    begin.ok_or_else(|| Malformed::MissingAnswer("the slot's begin").into())
 }
 
 fn value(rows: &[Row], column: usize) -> Option<&str> {

@@ -32,6 +32,7 @@ mod response;
 mod silence;
 mod startup;
 mod stream;
+mod timeline;
 mod wire;
 
 pub use assembly::{Limits, Resume};
@@ -44,3 +45,4 @@ pub use progress::Progress;
 pub use replay::replay;
 pub use response::ServerError;
 pub use stream::{Start, Stream};
+pub use timeline::TimelineHistory;

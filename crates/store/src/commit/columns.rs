@@ -170,6 +170,8 @@ impl<'a> Columns<'a> {
         if self.ids.is_empty() {
             return Ok(());
         }
+        let statement = statements.project_actions.as_ref();
+        let statement = statement.expect("who writes rows prepares their statement");
         let parameters: [&(dyn ToSql + Sync); 11] = [
             &self.ids,
             &self.projects,
@@ -183,9 +185,7 @@ impl<'a> Columns<'a> {
             &self.created,
             &self.costs,
         ];
-        transaction
-            .execute(&statements.project_actions, &parameters)
-            .await?;
+        transaction.execute(statement, &parameters).await?;
         Ok(())
     }
 }

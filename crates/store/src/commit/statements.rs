@@ -7,17 +7,26 @@ use crate::{Error, Session};
 pub(super) struct Statements {
     pub(super) progress: Statement,
     pub(super) log: Statement,
-    pub(super) project_actions: Statement,
+    /// `None` where nothing goes there: to prepare it waits for whoever locks the table.
+    pub(super) project_actions: Option<Statement>,
     pub(super) keep_images: Statement,
     pub(super) drop_images: Statement,
 }
 
 impl Statements {
-    pub(super) async fn prepare(session: &Session, table: &ActionsTable) -> Result<Self, Error> {
+    pub(super) async fn prepare(
+        session: &Session,
+        table: &ActionsTable,
+        goes_there: bool,
+    ) -> Result<Self, Error> {
+        let project_actions = match goes_there {
+            true => Some(session.prepared(table.insert_statement()).await?),
+            false => None,
+        };
         Ok(Self {
             progress: session.prepared(UPDATE_PROGRESS).await?,
             log: session.prepared(INSERT_LOG).await?,
-            project_actions: session.prepared(table.insert_statement()).await?,
+            project_actions,
             keep_images: session.prepared(KEEP_IMAGES).await?,
             drop_images: session.prepared(DROP_IMAGES).await?,
         })

@@ -124,7 +124,10 @@ fn what_is_there_already_is_left_alone() {
         active_pid: None,
         confirmed: None,
         wal_status: None,
+        invalidation: None,
         lag_bytes: 0,
+        retained_bytes: 0,
+        safe_bytes: None,
     });
     assert_eq!(plan(&wanted(), &found).unwrap(), []);
 }

@@ -39,9 +39,10 @@ impl From<wal::Error> for Fault {
     fn from(error: wal::Error) -> Self {
         let text = crate::failure::chain(&error);
         match &error {
-            wal::Error::Publication(_) => Self::Operator(format!(
-                "{text}. Nothing past this point is confirmed. `tidings setup --new-slot` makes a new \
-                 slot and goes on from now"
+            // One that is gone or was made anew is named by the guard, and a new slot made.
+            wal::Error::Publication(_) => Self::Passing(format!(
+                "{text}. Nothing past this point is confirmed. If the slot is older than its publication, \
+                 `tidings setup --new-slot` makes a new one and goes on from now"
             )),
             wal::Error::Malformed(_)
             | wal::Error::Authentication(_)
@@ -57,8 +58,8 @@ impl From<wal::Error> for Fault {
     }
 }
 
-/// Of the server's answers on a replication connection: authentication, no such database, privilege,
-/// a slot that is gone or can not be read any more.
+/// Of the server's answers on a replication connection: authentication, no such database, privilege. A slot
+/// that is gone or can not be read any more is judged at the next beginning.
 fn needs_operator(code: &str) -> bool {
-    code.starts_with("28") || code.starts_with("3D") || matches!(code, "42501" | "42704" | "55000")
+    code.starts_with("28") || code.starts_with("3D") || code == "42501"
 }

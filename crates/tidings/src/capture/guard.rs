@@ -134,8 +134,8 @@ impl Guard {
         let name = &self.publication;
         let Some(publication) = catalog::publication(session, self.version, name).await? else {
             return Err(Fault::Operator(format!(
-                "publication {name} does not exist: it was dropped. `tidings setup --new-slot` makes it \
-                 anew and goes on from now; of what is committed until then only final states are found"
+                "publication {name} does not exist: it was dropped. `tidings setup` makes it anew, and capture \
+                 goes on by itself; of what is committed until then only final states are found"
             )));
         };
         let published = publication.tables.iter().map(|p| &p.table);

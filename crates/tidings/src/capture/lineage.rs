@@ -1,75 +1,132 @@
-use store::progress::Lineage;
+//! Whether stored positions hold for the server that is there. Pure.
 
-/// Whether stored positions belong to the cluster, timeline and publication that we are connected
-/// to; else what differs and what to do.
+use activity::Lsn;
+use store::catalog::Slot;
+use store::progress::{Lineage, Progress};
+
+/// What is there.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub lineage: Lineage,
+    pub database: String,
+    pub slot: Option<Slot>,
+    /// Up to where the server's WAL is on disk.
+    pub flushed: Option<Lsn>,
+    /// Where the server's timeline left the stored one; `None` where it never came by that, or nobody knows.
+    pub branch: Option<Lsn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The stream goes on where progress stands.
+    Resume,
+    /// The same on another timeline, which progress takes on. With `compare`, transactions may have been
+    /// confirmed whose commits of ours did not come along: tables are to be compared with images.
+    Follow { compare: bool },
+    /// No stream leads on from where progress stands: a new slot, and tables are to be compared.
+    Rebuild(String),
+    /// Nothing may be done by itself.
+    Refuse(String),
+}
+
+/// What to do with these positions. A position that the server has not reached, once sent to it, would
+/// skip everything until there without a word.
+pub fn judge(stored: &Progress, found: &Found) -> Verdict {
+    let slot = &stored.slot;
+    let differs = check(&stored.lineage, &found.lineage, &stored.publication);
+    let what = differs.err().unwrap_or_default();
+    if stored.lineage.system_id != found.lineage.system_id {
+        return Verdict::Refuse(format!(
+            "{what}. Point database.url at the right one. If the cluster was replaced, `tidings setup \
+             --new-slot` accepts that and goes on from now; of what was committed in between it finds final \
+             states"
+        ));
+    }
+    let Some(there) = &found.slot else {
+        return Verdict::Rebuild(format!(
+            "replication slot {slot} does not exist: it was dropped"
+        ));
+    };
+    if !there.is_ours(&found.database) {
+        return Verdict::Refuse(format!(
+            "replication slot {slot} is not one of pgoutput in database {}: it belongs to somebody else. \
+             Choose another name in capture.slot and run `tidings setup --new-slot`",
+            found.database
+        ));
+    }
+    if there.wal_status.as_deref() == Some("lost") {
+        let setting = match there.invalidation.as_deref() {
+            Some("idle_timeout") => "idle_replication_slot_timeout",
+            Some("wal_level_insufficient") => "wal_level",
+            _ => "max_slot_wal_keep_size",
+        };
+        return Verdict::Rebuild(format!(
+            "replication slot {slot} is lost: the server gave it up ({setting})"
+        ));
+    }
+    if stored.lineage.publication_oid != found.lineage.publication_oid {
+        return Verdict::Rebuild(what);
+    }
+    if found.flushed.is_some_and(|end| stored.end_lsn > end) {
+        return Verdict::Rebuild(format!(
+            "progress is at {}, but the server's WAL ends before that: this is a restored backup",
+            stored.end_lsn
+        ));
+    }
+    let confirmed = there.confirmed.unwrap_or_default();
+    if stored.lineage.timeline != found.lineage.timeline {
+        return match found.branch {
+            None => Verdict::Rebuild(format!("{what}, and it did not come from that timeline")),
+            Some(branch) if branch < stored.end_lsn => Verdict::Rebuild(format!(
+                "{what}, and it left that timeline at {branch}, before progress at {}",
+                stored.end_lsn
+            )),
+            Some(_) if confirmed > stored.confirm_limit => {
+                Verdict::Rebuild(format!("{what}, and {}", moved(stored, confirmed)))
+            }
+            // A standby that nobody waited for can have a slot of later than its last commit of ours.
+            Some(_) => Verdict::Follow {
+                compare: confirmed > stored.end_lsn,
+            },
+        };
+    }
+    if confirmed > stored.confirm_limit {
+        return Verdict::Rebuild(moved(stored, confirmed));
+    }
+    Verdict::Resume
+}
+
+/// Whether two lineages are the same; else what differs, in words.
 pub fn check(stored: &Lineage, found: &Lineage, publication: &str) -> Result<(), String> {
-    let renew = "`tidings setup --new-slot` accepts that and goes on from now; of what was committed in \
-                 between it finds final states";
     if stored.system_id != found.system_id {
         return Err(format!(
-            "this is another cluster: its system identifier is {}, progress was made on {}. Point \
-             database.url at the right one. If the cluster was replaced, {renew}",
+            "this is another cluster: its system identifier is {}, progress was made on {}",
             found.system_id, stored.system_id
         ));
     }
     if stored.timeline != found.timeline {
         return Err(format!(
             "the cluster is on timeline {}, progress was made on timeline {}: a standby was promoted or \
-             a backup was restored. {renew}",
+             a backup was restored",
             found.timeline, stored.timeline
         ));
     }
     if stored.publication_oid != found.publication_oid {
         return Err(format!(
             "publication {publication} was dropped and recreated (OID {}, was {}): what was committed \
-             while it was gone is not in the stream. {renew}",
+             while it was gone is not in the stream",
             found.publication_oid, stored.publication_oid
         ));
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whatever_differs_is_named_with_what_to_do() {
-        let stored = Lineage {
-            system_id: "7".into(),
-            timeline: 1,
-            publication_oid: 16400,
-        };
-        assert_eq!(check(&stored, &stored, "tidings"), Ok(()));
-        let others = [
-            (
-                Lineage {
-                    system_id: "8".into(),
-                    ..stored.clone()
-                },
-                "another cluster",
-            ),
-            (
-                Lineage {
-                    timeline: 2,
-                    ..stored.clone()
-                },
-                "timeline 2",
-            ),
-            (
-                Lineage {
-                    publication_oid: 16401,
-                    ..stored.clone()
-                },
-                "dropped and recreated",
-            ),
-        ];
-        for (found, named) in others {
-            let told = check(&stored, &found, "tidings").unwrap_err();
-            assert!(
-                told.contains(named) && told.contains("--new-slot"),
-                "{told}"
-            );
-        }
-    }
+fn moved(stored: &Progress, confirmed: Lsn) -> String {
+    format!(
+        "replication slot {} was moved by somebody else to {confirmed}; we confirmed nothing past {}",
+        stored.slot, stored.confirm_limit
+    )
 }
+
+#[cfg(test)]
+mod tests;

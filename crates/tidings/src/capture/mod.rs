@@ -5,9 +5,11 @@
 //! the progress row again.
 
 mod announcement;
+pub mod budget;
 mod context;
 mod derive;
 mod fault;
+mod footing;
 mod group;
 mod guard;
 mod kept;
@@ -15,6 +17,7 @@ mod lineage;
 pub mod load;
 mod locked;
 mod notice;
+mod rebuild;
 mod reconcile;
 mod renamed;
 mod retry;
@@ -34,11 +37,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use context::Context;
 pub use fault::Fault;
+pub use footing::look;
 pub use guard::shapes;
-pub use lineage::check as check_lineage;
+pub use lineage::{Verdict, judge};
+pub use rebuild::refusal;
 pub use reconcile::{Compared, Found, Synthetic, Teller, compare, differing, is_wanted, needed};
 pub use session::try_lock;
 pub use silences::Silences;
+
+use budget::Stage;
 
 use crate::backoff::Backoff;
 use crate::failure::chain;
@@ -48,10 +55,19 @@ const RECHECK: Duration = Duration::from_secs(10);
 
 /// Captures until `stop`. Does not end by itself: every fault is retried, each at its own pace.
 pub async fn run(context: &Context, stop: &CancellationToken) {
+    let (stage, stages) = watch::channel(Stage::default());
+    tokio::select! {
+        biased;
+        () = sessions(context, stop, stages) => {}
+        () = budget::watch(context, stage) => {}
+    }
+}
+
+async fn sessions(context: &Context, stop: &CancellationToken, mut stages: watch::Receiver<Stage>) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let mut rules = context.rules.clone();
     while !stop.is_cancelled() {
-        let Err(fault) = live(context, &mut rules, stop, &mut backoff).await else {
+        let Err(fault) = live(context, &mut rules, stop, &mut backoff, &mut stages).await else {
             continue;
         };
         let text = chain(&fault);
@@ -80,6 +96,7 @@ pub async fn run(context: &Context, stop: &CancellationToken) {
             biased;
             () = stop.cancelled() => {}
             () = renewed(&mut rules) => {}
+            () = budget::over(&mut stages) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -91,10 +108,11 @@ async fn live(
     rules: &mut watch::Receiver<Arc<Rules>>,
     stop: &CancellationToken,
     backoff: &mut Backoff,
+    stages: &mut watch::Receiver<Stage>,
 ) -> Result<(), Fault> {
     rules.borrow_and_update();
     let stop = stop.child_token();
-    let live = session::live(context, &stop, backoff);
+    let live = session::live(context, &stop, backoff, stages);
     tokio::pin!(live);
     tokio::select! {
         biased;

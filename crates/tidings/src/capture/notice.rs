@@ -6,6 +6,7 @@ use store::commit::{Batch, NewAction};
 use store::outbox::{self, Notice};
 
 use super::Fault;
+use super::budget::size;
 use super::derive::storable;
 use super::writer::Writer;
 
@@ -73,11 +74,26 @@ fn action(notice: &Notice) -> Action {
             .and_then(Value::as_str)
             .unwrap_or("?")
     };
-    let details = format!(
-        "Endpoint '{}' disabled: {}",
-        text("endpoint"),
-        text("reason")
-    );
+    let number = |key: &str| notice.payload.get(key).and_then(Value::as_i64).unwrap_or(0);
+    let details = match notice.kind.as_str() {
+        "capture_gap" => format!(
+            "Not observed: changes between {} and {}. {}. Tables are compared, and what differs follows",
+            text("from_lsn"),
+            text("until_lsn"),
+            text("reason")
+        ),
+        "wal_budget" => format!(
+            "Replication slot '{}' keeps back {} of WAL, {} % of what it may",
+            text("slot"),
+            size(number("retained_bytes")),
+            number("percent")
+        ),
+        _ => format!(
+            "Endpoint '{}' disabled: {}",
+            text("endpoint"),
+            text("reason")
+        ),
+    };
     let data: Map<String, Value> = match &notice.payload {
         Value::Object(payload) => payload.clone(),
         _ => Map::new(),
@@ -113,5 +129,34 @@ mod tests {
         assert_eq!(Value::Object(action.data), notice.payload);
         assert_eq!(action.project_id, None);
         assert!(!format!("{notice:?}").contains("gone"));
+    }
+
+    #[test]
+    fn a_notice_of_a_gap_says_what_was_not_observed_and_why() {
+        let notice = Notice {
+            id: 8,
+            kind: "capture_gap".to_owned(),
+            payload: json!({"from_lsn": "0/10", "until_lsn": "0/20", "reason": "slot t was dropped"}),
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let details = action(&notice).action_details.unwrap();
+        assert!(
+            details.starts_with("Not observed: changes between 0/10 and 0/20. slot t was dropped")
+        );
+    }
+
+    #[test]
+    fn a_notice_of_the_budget_says_how_much_is_kept_back() {
+        let notice = Notice {
+            id: 9,
+            kind: "wal_budget".to_owned(),
+            payload: json!({"slot": "t", "retained_bytes": 52_428_800, "percent": 81}),
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let details = action(&notice).action_details.unwrap();
+        assert_eq!(
+            details,
+            "Replication slot 't' keeps back 50.0 MiB of WAL, 81 % of what it may"
+        );
     }
 }

@@ -3,20 +3,21 @@
 use std::time::{Duration, Instant};
 
 use activity::Lsn;
-use store::catalog::{self, Server, Slot};
 use store::commit::Batch;
-use store::progress::{self, Lineage, Progress};
+use store::progress::{self, Progress};
 use store::{Purpose, Session};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start, Stream};
 
+use super::budget::{self, Stage};
+use super::footing::{self, Footing};
 use super::group::Group;
-use super::guard::Guard;
+use super::rebuild::rebuild;
 use super::reconcile::{Desk, desk};
 use super::writer::Writer;
-use super::{Context, Fault, lineage};
+use super::{Context, Fault};
 use crate::backoff::Backoff;
 
 /// Events between the socket and the writer.
@@ -46,6 +47,7 @@ pub async fn live(
     context: &Context,
     stop: &CancellationToken,
     backoff: &mut Backoff,
+    stages: &mut watch::Receiver<Stage>,
 ) -> Result<(), Fault> {
     let Some(connected) = unless(stop, in_time(ANSWER_MAX, connect(context))).await else {
         return Ok(());
@@ -54,7 +56,18 @@ pub async fn live(
     if !stand_by(context, &mut connection, stop).await? {
         return Ok(());
     }
-    let beginning = in_time(ANSWER_MAX, begin(context, session, connection));
+    let finding = in_time(ANSWER_MAX, footing::find(context, session, connection));
+    let Some(footing) = unless(stop, finding).await else {
+        return Ok(());
+    };
+    let mut footing = footing?;
+    if let Some(why) = footing.broken.take() {
+        let Some(rebuilt) = unless(stop, rebuild(context, &mut footing, &why)).await else {
+            return Ok(());
+        };
+        rebuilt?;
+    }
+    let beginning = in_time(ANSWER_MAX, begin(context, footing));
     let Some(begun) = unless(stop, beginning).await else {
         return Ok(());
     };
@@ -69,6 +82,9 @@ pub async fn live(
     let (desk, reader) = desk(context);
     let writer = tokio::select! {
         biased;
+        () = budget::over(stages) => {
+            return Err(Fault::Passing("the slot keeps back more WAL than it may".to_owned()));
+        }
         writer = write(writer, received, &confirms, desk, stop) => writer?,
         () = reader.run() => None,
         ended = &mut stream => return Err(ended_early(context, ended)),
@@ -97,19 +113,18 @@ async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     Ok((session, connection))
 }
 
-/// Checks that the stored positions may be used, takes the epoch and opens the stream. Also says
-/// where the slot was.
-async fn begin(
-    context: &Context,
-    session: Session,
-    mut connection: Connection,
-) -> Result<(Writer<'_>, Stream, Lsn), Fault> {
-    let publication = &context.settings.capture.publication;
-    let server = catalog::server(&session).await?;
-    let rules = context.rules.borrow().clone();
-    let guard = Guard::establish(&session, &rules, publication, server.version).await?;
-    let found = check(context, &session, &server, &guard, &mut connection).await?;
-    let progress = progress::take_over(&session, connection.pid()).await?;
+/// Opens the stream where progress stands. Also says where the slot was.
+async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Stream, Lsn), Fault> {
+    let Footing {
+        session,
+        connection,
+        server,
+        rules,
+        guard,
+        progress,
+        confirmed,
+        ..
+    } = footing;
     tracing::info!(
         capture.epoch = progress.epoch, wal.lsn = %progress.end_lsn, capture.seq = %progress.seq,
         "capture begins"
@@ -117,7 +132,7 @@ async fn begin(
     let start = start(context, &progress);
     let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
     let stream = connection.stream(&start).await?;
-    Ok((writer, stream, found))
+    Ok((writer, stream, confirmed))
 }
 
 /// The outcome of `work`; `None` where `stop` came first.
@@ -205,7 +220,7 @@ async fn write<'a>(
 }
 
 /// The database's answer; one that does not come at all must not keep the stream open either.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
@@ -271,73 +286,6 @@ pub async fn try_lock(connection: &mut Connection, slot: &str) -> Result<bool, w
         format!("select pg_try_advisory_lock(hashtextextended('tidings capture ' || {slot}, 0))");
     let rows = connection.query(&sql).await?;
     Ok(rows.first().and_then(|row| row.first()) == Some(&Some("t".to_owned())))
-}
-
-/// Whether the stored positions may be used on this connection. Returns where the slot is.
-async fn check(
-    context: &Context,
-    session: &Session,
-    server: &Server,
-    guard: &Guard,
-    connection: &mut Connection,
-) -> Result<Lsn, Fault> {
-    let name = &context.settings.capture.slot;
-    let stored = progress::read(session).await?;
-    let stored = stored.ok_or_else(|| {
-        Fault::Operator("the progress row is missing: run `tidings setup`".to_owned())
-    })?;
-    let identity = connection.identify_system().await?;
-    let found = Lineage {
-        system_id: identity.system_id,
-        timeline: identity.timeline,
-        publication_oid: guard.publication_oid(),
-    };
-    lineage::check(
-        &stored.lineage,
-        &found,
-        &context.settings.capture.publication,
-    )
-    .map_err(Fault::Operator)?;
-    let slot = catalog::slot(session, name).await?;
-    positions(name, &stored, slot.as_ref(), server.flush_lsn).map_err(Fault::Operator)?;
-    Ok(slot.and_then(|slot| slot.confirmed).unwrap_or_default())
-}
-
-/// Whether slot and stored positions can belong together. A position that the server has not
-/// reached, once sent to it, would skip everything until there without a word.
-fn positions(
-    name: &str,
-    stored: &Progress,
-    slot: Option<&Slot>,
-    flushed: Option<Lsn>,
-) -> Result<(), String> {
-    let renew = "`tidings setup --new-slot` makes a new one and goes on from now";
-    let Some(slot) = slot else {
-        return Err(format!(
-            "replication slot {name} does not exist: it was dropped. {renew}"
-        ));
-    };
-    if slot.wal_status.as_deref() == Some("lost") {
-        return Err(format!(
-            "replication slot {name} is lost: the server removed WAL that it still needed \
-             (max_slot_wal_keep_size). {renew}"
-        ));
-    }
-    if flushed.is_some_and(|flushed| stored.end_lsn > flushed) {
-        return Err(format!(
-            "progress is at {}, but the server's WAL ends before that: this is a restored backup or \
-             another server. {renew}",
-            stored.end_lsn
-        ));
-    }
-    match slot.confirmed {
-        Some(confirmed) if confirmed > stored.confirm_limit => Err(format!(
-            "replication slot {name} was moved by somebody else to {confirmed}; we confirmed nothing past \
-             {}. What lies between is not observed. {renew}",
-            stored.confirm_limit
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn start(context: &Context, progress: &Progress) -> Start {

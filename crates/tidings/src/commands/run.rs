@@ -244,7 +244,7 @@ async fn prepare(settings: &Settings, session: &mut Session) -> Result<(), Failu
         publication_oid: publication.oid,
     };
     let at = slot.confirmed.unwrap_or_default();
-    Ok(progress::init(session, &settings.capture.slot, name, &lineage, at).await?)
+    Ok(progress::init(session, &settings.capture.slot, name, &lineage, at, None).await?)
 }
 
 /// SIGTERM and SIGINT stop in good order; the second one at once.

@@ -3,15 +3,16 @@ use std::time::Duration;
 use activity::Lsn;
 use anyhow::{Context, anyhow};
 use rules::Rules;
-use store::catalog::{self, Server};
-use store::progress::{self, Lineage, Progress};
+use store::catalog;
+use store::progress::{self, Lineage};
 use store::setup::{Found, Step, StepKind, Wanted, WantedTable, plan};
-use store::{Purpose, Session};
+use store::{Purpose, Session, gaps};
 use wal::Connection;
 
+use crate::capture::{self, Verdict};
 use crate::cli::Setup;
 use crate::settings::{Columns, Settings};
-use crate::{Failure, capture, packs};
+use crate::{Failure, packs};
 
 /// How often a slot creation that waits says whom it waits for.
 const WAIT_NOTICE: Duration = Duration::from_secs(2);
@@ -183,21 +184,33 @@ async fn begin(
             )),
         };
     }
-    let lineage = lineage(settings, session, &server, &mut connection).await?;
-    let existing = catalog::slot(session, slot).await?;
+    let name = &settings.capture.publication;
+    let publication = catalog::publication(session, server.version, name).await?;
+    let publication =
+        publication.ok_or_else(|| anyhow!("publication {name} vanished while setup ran"))?;
     let progress = progress::read(session).await?;
-    if !new_slot
-        && let Some(progress) = &progress
-        && existing.is_some()
+    if let Some(progress) = &progress
+        && !new_slot
     {
-        return same_lineage(progress, &lineage, settings);
+        let oid = publication.oid;
+        let found = capture::look(session, &mut connection, &server, progress, oid)
+            .await
+            .map_err(anyhow::Error::from)?;
+        return goes_on(settings, session, capture::judge(progress, &found)).await;
     }
-    if progress.is_some() && existing.is_none() && !new_slot {
-        return Err(Failure::NotReady(format!(
-            "replication slot {slot} is gone: what was committed since {} can not be observed any \
-             more. `tidings setup --new-slot` makes a new one and goes on from now",
-            progress.map(|p| p.end_lsn).unwrap_or_default()
-        )));
+    let identity = connection
+        .identify_system()
+        .await
+        .map_err(anyhow::Error::from)?;
+    let lineage = Lineage {
+        system_id: identity.system_id,
+        timeline: identity.timeline,
+        publication_oid: publication.oid,
+    };
+    let existing = catalog::slot(session, slot).await?;
+    if progress.is_some() {
+        // Should setup be ended before the new slot is there, the next `run` makes one.
+        gaps::open(session, None, "`tidings setup --new-slot`", true).await?;
     }
     let at = match existing {
         Some(existing) if !new_slot => existing.confirmed.unwrap_or_default(),
@@ -218,40 +231,27 @@ async fn begin(
             before.end_lsn
         );
     }
-    let publication = &settings.capture.publication;
-    progress::init(session, slot, publication, &lineage, at).await?;
+    progress::init(session, slot, name, &lineage, at, None).await?;
     println!("replication slot {slot} is there; capture begins at {at}");
     Ok(())
 }
 
-async fn lineage(
-    settings: &Settings,
-    session: &Session,
-    server: &Server,
-    connection: &mut Connection,
-) -> Result<Lineage, Failure> {
-    let identity = connection
-        .identify_system()
+/// Whether `run` can go on from what is stored, by itself if need be.
+async fn goes_on(settings: &Settings, session: &Session, verdict: Verdict) -> Result<(), Failure> {
+    let why = match verdict {
+        Verdict::Resume | Verdict::Follow { .. } => return Ok(()),
+        Verdict::Refuse(text) => return Err(Failure::NotReady(text)),
+        Verdict::Rebuild(why) => why,
+    };
+    let limit = settings.capture.rebuilds_per_hour;
+    let refused = capture::refusal(session, limit, &why)
         .await
         .map_err(anyhow::Error::from)?;
-    let name = &settings.capture.publication;
-    let publication = catalog::publication(session, server.version, name).await?;
-    let publication =
-        publication.ok_or_else(|| anyhow!("publication {name} vanished while setup ran"))?;
-    Ok(Lineage {
-        system_id: identity.system_id,
-        timeline: identity.timeline,
-        publication_oid: publication.oid,
-    })
-}
-
-fn same_lineage(
-    progress: &Progress,
-    lineage: &Lineage,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    capture::check_lineage(&progress.lineage, lineage, &settings.capture.publication)
-        .map_err(Failure::NotReady)
+    if let Some(text) = refused {
+        return Err(Failure::NotReady(text));
+    }
+    println!("{why}. `tidings run` makes a new slot and compares tables with images");
+    Ok(())
 }
 
 /// Creates the slot, and says whom that waits for: `admin` may see the transactions of other roles.

@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
-use store::{Session, catalog, status};
+use store::{Session, catalog, gaps, status};
 
 use super::{rule_states, set_up_session};
 use crate::Failure;
+use crate::capture::budget::{WARN, percent, size};
 use crate::cli::Status;
 use crate::settings::Settings;
 
@@ -34,19 +35,24 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
     let (state, reason) = match (&capture, &slot) {
         (c, _) if c.active => ("active", None),
         (c, _) if c.standby => ("standby", c.stop_reason.clone()),
-        (c, None) => (
-            "stopped",
-            c.stop_reason.clone().or(Some(format!(
-                "replication slot {} does not exist: run `tidings setup --new-slot`",
-                settings.capture.slot
-            ))),
-        ),
+        (c, None) => ("stopped", c.stop_reason.clone().or(Some(no_slot(settings)))),
         (c, Some(_)) => {
             let reason = "no `tidings run` reads the slot: start it".to_owned();
             ("stopped", Some(c.stop_reason.clone().unwrap_or(reason)))
         }
     };
     let rules = rule_states::gather(settings, &session).await?;
+    let budget = settings.capture.max_retained_wal.map(|size| size.as_u64());
+    let percent = slot
+        .as_ref()
+        .zip(budget)
+        .map(|(slot, budget)| percent(slot, budget));
+    let gap = gaps::newest(&session).await?.map(|gap| {
+        json!({
+            "reason": gap.reason, "from_lsn": gap.from, "until_lsn": gap.until,
+            "noticed_at": gap.noticed_at,
+        })
+    });
     Ok(json!({
         "state": state,
         "reason": reason,
@@ -55,7 +61,12 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
             "wal_status": slot.as_ref().and_then(|s| s.wal_status.clone()),
             "lag_bytes": slot.as_ref().map(|s| s.lag_bytes),
             "lag_seconds": capture.lag_seconds,
+            "retained_bytes": slot.as_ref().map(|s| s.retained_bytes),
+            "safe_bytes": slot.as_ref().and_then(|s| s.safe_bytes),
+            "budget_bytes": budget,
+            "budget_percent": percent,
         },
+        "gap": gap,
         "progress": {
             "commit_lsn": capture.commit_lsn, "end_lsn": capture.end_lsn, "seq": capture.seq,
         },
@@ -72,6 +83,16 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
         "rules": rules,
         "rules_error": capture.rules_error,
     }))
+}
+
+fn no_slot(settings: &Settings) -> String {
+    let slot = &settings.capture.slot;
+    match settings.capture.rebuilds_per_hour {
+        0 => format!("replication slot {slot} does not exist: run `tidings setup --new-slot`"),
+        _ => format!(
+            "replication slot {slot} does not exist: start `tidings run`, which makes a new one"
+        ),
+    }
 }
 
 /// What is or was compared with its images, and what that waits for.
@@ -94,6 +115,28 @@ async fn reconcile(session: &Session) -> Result<Vec<Value>, Failure> {
     Ok(standings.into_iter().map(told).collect())
 }
 
+/// What the slot keeps back, and of how much.
+fn retained(slot: &Value) -> String {
+    let Some(bytes) = slot["retained_bytes"].as_i64() else {
+        return String::new();
+    };
+    let kept = size(bytes);
+    match (
+        slot["budget_bytes"].as_i64(),
+        slot["budget_percent"].as_u64(),
+    ) {
+        (Some(budget), Some(percent)) => {
+            let warning = match percent {
+                ..WARN => "",
+                _ => ": capture does not keep up, and at 100 % the slot is given up",
+            };
+            let budget = size(budget);
+            format!("            keeps back {kept} of {budget} of WAL ({percent} %){warning}\n")
+        }
+        _ => format!("            keeps back {kept} of WAL\n"),
+    }
+}
+
 fn human(told: &Value) -> String {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
@@ -111,6 +154,17 @@ fn human(told: &Value) -> String {
         text(&slot["wal_status"]),
         text(&slot["lag_bytes"])
     );
+    lines += &retained(slot);
+    let gap = &told["gap"];
+    if !gap.is_null() {
+        lines += &format!(
+            "gap         not observed since {}: {}\n            from {} to {}\n",
+            text(&gap["noticed_at"]),
+            text(&gap["reason"]),
+            text(&gap["from_lsn"]),
+            text(&gap["until_lsn"])
+        );
+    }
     lines += &format!(
         "progress    {} (actions: {})\n",
         text(&told["progress"]["end_lsn"]),

@@ -28,6 +28,11 @@ pub struct Capture {
     pub commit_patience: Duration,
     /// Bytes of WAL that may be confirmed between two writes of ours.
     pub confirm_lease: ByteSize,
+    /// New slots that capture may make by itself within an hour; 0: none.
+    pub rebuilds_per_hour: u32,
+    /// WAL that the slot may keep back before it is given up; `None`: any.
+    #[serde(deserialize_with = "retained_wal")]
+    pub max_retained_wal: Option<ByteSize>,
     /// Whether logical messages of the worker's are heard. Any role can send one.
     pub context: bool,
     /// When a run that says nothing of its time counts as failed.
@@ -37,6 +42,9 @@ pub struct Capture {
 
 /// The longest time that a run may take.
 pub const RUN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A segment of the WAL, in which the server frees it.
+const RETAINED_WAL_MIN: ByteSize = ByteSize::mib(16);
 
 impl Capture {
     pub fn columns_of(&self, table: &TableName) -> Columns {
@@ -109,6 +117,18 @@ fn run_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D
         ));
     }
     Ok(timeout)
+}
+
+fn retained_wal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    let text = flexible::name(deserializer)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let size: Option<ByteSize> = text.parse().ok();
+    let size = size.filter(|size| *size >= RETAINED_WAL_MIN);
+    let refuse =
+        || D::Error::custom("must be a size of at least 16MiB, such as \"10GB\", or \"off\"");
+    size.map(Some).ok_or_else(refuse)
 }
 
 fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TableName, D::Error> {
