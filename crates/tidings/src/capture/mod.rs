@@ -39,7 +39,7 @@ pub use context::Context;
 pub use fault::Fault;
 pub use footing::look;
 pub use guard::shapes;
-pub use lineage::{Verdict, judge};
+pub use lineage::{Verdict, check as check_lineage, judge};
 pub use rebuild::refusal;
 pub use reconcile::{Compared, Found, Synthetic, Teller, compare, differing, is_wanted, needed};
 pub use session::try_lock;
