@@ -20,6 +20,7 @@ fn assert_shape(status: &Value) {
         "state",
         "reason",
         "slot",
+        "gap",
         "progress",
         "actions",
         "deliveries",
@@ -30,10 +31,17 @@ fn assert_shape(status: &Value) {
         "rules_error",
     ];
     assert_eq!(keys(status), top);
-    assert_eq!(
-        keys(&status["slot"]),
-        ["name", "wal_status", "lag_bytes", "lag_seconds"]
-    );
+    let slot = [
+        "name",
+        "wal_status",
+        "lag_bytes",
+        "lag_seconds",
+        "retained_bytes",
+        "safe_bytes",
+        "budget_bytes",
+        "budget_percent",
+    ];
+    assert_eq!(keys(&status["slot"]), slot);
     assert_eq!(keys(&status["progress"]), ["commit_lsn", "end_lsn", "seq"]);
     assert_eq!(
         keys(&status["deliveries"]),

@@ -96,7 +96,7 @@ pub async fn over(stages: &mut watch::Receiver<Stage>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn look(
