@@ -56,6 +56,17 @@ impl Deliverer<'_> {
         Ok(())
     }
 
+    /// Gives an endpoint a turn, where there may be anything to read for it: most are at the head, with nothing
+    /// parked.
+    pub(super) fn want(&mut self, id: &str) {
+        let lane = self.lanes.get(id);
+        let reads =
+            lane.is_some_and(|lane| lane.wants_log().is_some() || lane.wants_held().is_some());
+        if reads || self.replays.get(id).is_some() || self.ledger.has_due(id) {
+            self.ledger.want(id);
+        }
+    }
+
     /// What is to be read for an endpoint now, so many actions at once where it is behind.
     fn errand(&self, id: &str, share: usize) -> Option<(Errand, Ask)> {
         let lane = self.lanes.get(id)?;

@@ -120,6 +120,11 @@ impl Ledger {
         self.accounts.iter().map(revision).collect()
     }
 
+    /// Whether a delivery of it is parked that is not in hand.
+    pub fn has_due(&self, id: &str) -> bool {
+        self.get(id).is_some_and(|account| account.due.is_some())
+    }
+
     /// Lets it take its turn to be read for.
     pub fn want(&mut self, id: &str) {
         if self.accounts.contains_key(id) && self.waiting.insert(id.to_owned()) {

@@ -36,7 +36,7 @@ impl Books<'_> {
     /// written.
     pub fn settlement(mut self, outcomes: Vec<Outcome>) -> Settlement {
         let mut settlement = Settlement::default();
-        let mut delivered: HashMap<i16, i64> = HashMap::new();
+        let mut delivered: FxHashMap<i16, i64> = FxHashMap::default();
         // These are over once this settlement commits, so progress may pass them in it.
         let mut over = Over::default();
         for Outcome { shard, done } in outcomes {
@@ -83,11 +83,11 @@ impl Books<'_> {
     }
 
     /// How far each owned shard is settled for the endpoints that are not behind.
-    fn settled(&mut self, over: &Over) -> HashMap<i16, Seq> {
+    fn settled(&mut self, over: &Over) -> FxHashMap<i16, Seq> {
         let head = self.head;
         self.lanes.standings();
         let standings = self.lanes.stood();
-        let mut lowest: HashMap<i16, Seq> = HashMap::new();
+        let mut lowest: FxHashMap<i16, Seq> = FxHashMap::default();
         for shard in standings.shards() {
             let mut to = head;
             for (at, id) in standings.holding_of(shard) {
@@ -123,10 +123,10 @@ impl Books<'_> {
 
     fn move_lanes(
         &mut self,
-        settled: &HashMap<i16, Seq>,
+        settled: &FxHashMap<i16, Seq>,
         over: &Over,
         settlement: &mut Settlement,
-        shards: &mut HashMap<i16, i64>,
+        shards: &mut FxHashMap<i16, i64>,
     ) {
         for id in self.lanes.standings().take_changed() {
             let Some(lane) = self.lanes.get(&id) else {
@@ -147,7 +147,7 @@ impl Books<'_> {
         }
     }
 
-    fn move_resting(&self, settlement: &mut Settlement, shards: &mut HashMap<i16, i64>) {
+    fn move_resting(&self, settlement: &mut Settlement, shards: &mut FxHashMap<i16, i64>) {
         for (id, resting) in self.resting.iter().filter(|(_, resting)| !resting.stored) {
             shards.entry(resting.shard).or_default();
             settlement.cursors.push(CursorMove {

@@ -43,7 +43,7 @@ impl Deliverer<'_> {
         }
         self.reach.met(done.verdict, Instant::now());
         self.lanes.wake(id);
-        self.ledger.want(id);
+        self.want(id);
         self.outcomes.push(Outcome { shard, done });
         self.moved = true;
         Ok(())
@@ -171,7 +171,7 @@ impl Deliverer<'_> {
                 // A project may have been waiting for this.
                 self.lanes.wake(&record.endpoint_id);
             }
-            self.ledger.want(&record.endpoint_id);
+            self.want(&record.endpoint_id);
         }
         for moved in &settlement.cursors {
             if let Some(lane) = self.lanes.get_mut(&moved.endpoint_id) {
