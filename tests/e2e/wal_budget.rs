@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 const SLOTS: &str = "(select count(*) from pg_replication_slots)";
 const KEPT: &str =
-    "select (pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) * 100 / 167772160)::int
+    "select floor(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) * 100 / 167772160)::int
                     from pg_replication_slots";
 const MARKED: &str = "select count(*) from tidings.actions where action_type =";
 

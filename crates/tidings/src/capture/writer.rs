@@ -444,6 +444,13 @@ impl<'a> Writer<'a> {
             let refused = match outcome {
                 Ok(gate) => return Ok(gate),
                 Err(error) if error.remedy() == Remedy::Again => error,
+                // What was left of the patience says nothing to anybody.
+                Err(Error::TimedOut(_)) => {
+                    return Err(Fault::Passing(format!(
+                        "a commit was not through within {} s",
+                        began.elapsed().as_secs()
+                    )));
+                }
                 Err(error) => return Err(error.into()),
             };
             if began.elapsed() + RETRY_PAUSE >= patience {
