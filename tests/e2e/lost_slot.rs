@@ -315,6 +315,7 @@ async fn kills_at_any_moment_of_a_rebuild_lose_nothing_and_double_nothing() {
         stage.execute(&change).await;
         for _ in 0..4 {
             sidecar = stage.spawn(&[]);
+            // Waits for nothing: the kill is to fall at any moment of the rebuild.
             tokio::time::sleep(Duration::from_millis(random.below(600) as u64)).await;
             sidecar.kill9().await;
         }

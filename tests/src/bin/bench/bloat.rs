@@ -112,6 +112,7 @@ async fn at_the_head(
         let arrived = || receivers.iter().map(Receiver::requested).min();
         while arrived() < Some(transaction * ROWS) {
             assert!(begun.elapsed() < PATIENCE, "an endpoint gets nothing");
+            // Between two looks: the receivers tell nobody.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         if looked.elapsed() > LOOK {
