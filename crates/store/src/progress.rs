@@ -165,7 +165,9 @@ pub async fn adopt(session: &Session, epoch: i64, timeline: u32) -> Result<(), E
 pub async fn take_over(session: &Session, owner_pid: i32) -> Result<Progress, Error> {
     let statement = format!(
         "update progress set epoch = epoch + 1, owner_pid = $1,
-           owner_backend_start = (select backend_start from pg_stat_activity where pid = $1)
+           owner_backend_start = (select backend_start from pg_stat_activity where pid = $1),
+           writer_pid = pg_backend_pid(), writer_backend_start = (
+             select backend_start from pg_stat_activity where pid = pg_backend_pid())
          returning {COLUMNS}"
     );
     match session.query_opt(&statement, &[&owner_pid]).await? {
@@ -174,6 +176,21 @@ pub async fn take_over(session: &Session, owner_pid: i32) -> Result<Progress, Er
             "the progress row is missing: run `tidings setup`".to_owned(),
         )),
     }
+}
+
+/// Ends the session that wrote for the last owner, where it is still there: its process may stand still in the
+/// middle of a transaction, or be out of reach. The caller holds the slot's lock, so what that session had to
+/// do is over. Leaves anybody else's alone.
+pub async fn end_last_writer(session: &Session) -> Result<(), Error> {
+    session
+        .execute(
+            "select pg_terminate_backend(last.pid) from progress join pg_stat_activity last
+               on last.pid = writer_pid and last.backend_start = writer_backend_start
+             where last.usename = current_user and last.pid <> pg_backend_pid()",
+            &[],
+        )
+        .await?;
+    Ok(())
 }
 
 /// Raises the limit below which positions may be confirmed. Fenced.
@@ -196,7 +213,7 @@ pub async fn stop(session: &Session, epoch: i64, confirmed: Lsn) -> Result<(), E
     session
         .execute(
             "update progress set confirm_limit = greatest($2, end_lsn), owner_pid = null,
-               owner_backend_start = null
+               owner_backend_start = null, writer_pid = null, writer_backend_start = null
              where epoch = $1",
             &[&epoch, &PgLsn::from(confirmed.get())],
         )

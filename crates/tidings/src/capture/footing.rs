@@ -45,6 +45,7 @@ pub async fn find(
         ));
     }
     let stored = progress::read(&session).await?.ok_or_else(not_set_up)?;
+    progress::end_last_writer(&session).await?;
     // Before anything that may fail: the server's disk is at stake.
     rebuild::relieve(context, &session, &mut connection, &server, &stored).await?;
     let rules = context.rules.borrow().clone();
