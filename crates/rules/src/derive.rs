@@ -213,7 +213,8 @@ impl Rules {
     /// The fault of an image that begins without a large value: no rule sees it until it is sent
     /// again. Told once for each row, since from then on there is an image.
     fn unfilled(&self, net: &Net) -> Option<Fault> {
-        let (Before::Unknown(_), Some((key, cells))) = (&net.before, &net.after) else {
+        let is_whole = matches!(net.before, Before::Known(_)) || net.is_insert();
+        let (false, Some((key, cells))) = (is_whole, &net.after) else {
             return None;
         };
         let place = cells.iter().position(|cell| *cell == Cell::Unfilled)?;
@@ -328,6 +329,7 @@ fn writes(outcome: &Outcome, images: &Images) -> Vec<ImageWrite> {
             key: key.clone(),
             image,
             key_before: net.key_before.clone(),
+            unobserved: net.unobserved,
         })
     };
     last.into_iter().filter_map(differs).collect()

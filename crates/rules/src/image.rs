@@ -78,6 +78,8 @@ pub struct ImageWrite {
     pub image: Option<Image>,
     /// The key that the row had before the part; `None` for a new row.
     pub key_before: Option<Key>,
+    /// Whether the row came into being where nobody watched.
+    pub unobserved: bool,
 }
 
 /// The images loaded so far. A clone is cheap as long as neither is changed.
@@ -89,6 +91,7 @@ struct Known {
     tables: HashMap<TableName, Table>,
     truncated: HashSet<TableName>,
     keeps_deletes: HashSet<TableName>,
+    follow_a_gap: HashSet<TableName>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -113,6 +116,16 @@ impl Images {
     /// reconciled, and a chunk that was read before may still hold the row.
     pub fn keep_deletes(&mut self, table: TableName) {
         Arc::make_mut(&mut self.0).keeps_deletes.insert(table);
+    }
+
+    /// Every row of the table had its image when its changes were lost from sight for a while: a row that
+    /// is changed now and has none came into being meanwhile.
+    pub fn after_gap(&mut self, table: TableName) {
+        Arc::make_mut(&mut self.0).follow_a_gap.insert(table);
+    }
+
+    pub(crate) fn follow_a_gap(&self, table: &TableName) -> bool {
+        self.0.follow_a_gap.contains(table)
     }
 
     pub(crate) fn keeps_deletes(&self, table: &TableName) -> bool {

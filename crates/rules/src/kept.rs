@@ -160,7 +160,10 @@ impl Net {
             key: Some(key.clone()),
             key_before: self.key_before.clone(),
             position: self.position,
-            event: Event::Update,
+            event: match self.unobserved {
+                true => Event::Insert,
+                false => Event::Update,
+            },
             old,
             old_known: matches!(self.before, Before::Known(_)),
             new: Some(self.layout.image(cells)),

@@ -26,6 +26,8 @@ pub(crate) struct Net {
     pub(crate) key_before: Option<Key>,
     /// `None` for a deleted row.
     pub(crate) after: Option<(Key, Vec<Cell>)>,
+    /// Whether there was a row before, which came into being where nobody watched.
+    pub(crate) unobserved: bool,
     /// The whole rows, where the table lacks a column that rules name.
     pub(crate) sent: Option<Box<Sent>>,
 }
@@ -178,6 +180,7 @@ impl<'a, 'l> Nets<'a, 'l> {
             before: Before::Absent,
             key_before: None,
             after,
+            unobserved: false,
             sent: None,
         };
         net.keep(new);
@@ -206,6 +209,7 @@ impl<'a, 'l> Nets<'a, 'l> {
             let net = Net {
                 layout: Arc::clone(layout),
                 position,
+                unobserved: matches!(before, Before::Absent),
                 before,
                 key_before: Some(old_key.clone()),
                 after: None,
@@ -258,6 +262,7 @@ impl<'a, 'l> Nets<'a, 'l> {
             let net = Net {
                 layout: Arc::clone(layout),
                 position,
+                unobserved: matches!(before, Before::Absent),
                 before,
                 key_before: Some(key.clone()),
                 after: None,
@@ -300,7 +305,8 @@ impl<'a, 'l> Nets<'a, 'l> {
         Some(Box::new(sent))
     }
 
-    /// The row from before the part: the old tuple where all of it was sent, else the image.
+    /// The row from before the part: the old tuple where all of it was sent, else the image. After a gap it is
+    /// what was seen last, not what nobody saw: the image, and no row where there is none.
     fn before(&self, layout: &Layout, key: &Key, full: Option<&Row>) -> Before {
         let image = match self.images.get(layout.name(), key) {
             Some(Loaded::Known(image)) if !self.truncated.contains_key(&layout.table) => {
@@ -308,6 +314,11 @@ impl<'a, 'l> Nets<'a, 'l> {
             }
             _ => None,
         };
+        let after_gap = self.images.follow_a_gap(layout.name());
+        if after_gap && image.is_none() {
+            return Before::Absent;
+        }
+        let full = full.filter(|_| !after_gap);
         let from_image =
             |place: usize| image.map_or(Cell::Unknown, |image| layout.held(image, place));
         let mut cells = match full {
@@ -341,6 +352,11 @@ pub(crate) fn text(value: &Value) -> Option<&bytestring::ByteString> {
 }
 
 impl Net {
+    /// Whether all of the row was sent, as it is with a new one.
+    pub(crate) fn is_insert(&self) -> bool {
+        matches!(self.before, Before::Absent) && !self.unobserved
+    }
+
     /// Keeps the row as it was sent, where the table lacks a column that rules name.
     fn keep(&mut self, new: &Row) {
         if self.layout.lacks_columns() {

@@ -150,6 +150,7 @@ impl Rules {
             _ => change.key_before.clone().or(Some(key)),
         };
         Ok(Net {
+            unobserved: false,
             layout,
             position: change.position,
             before,

@@ -25,6 +25,8 @@ pub(crate) struct ImageTable {
     pub(crate) generation: i32,
     /// While the table is reconciled: what is deleted leaves a tombstone.
     pub(crate) keeps_deletes: bool,
+    /// The same, and every row had its image before.
+    pub(crate) follows_a_gap: bool,
 }
 
 /// A row as JSON text: an object of column name to text or null.
@@ -114,6 +116,7 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<ImageTable
                 id: row.get(2),
                 generation: row.get(3),
                 keeps_deletes: false,
+                follows_a_gap: false,
             },
         )
     });
@@ -323,14 +326,20 @@ impl ImageTables {
         self.0.get(table).is_some_and(|known| known.keeps_deletes)
     }
 
-    /// Those under reconcile from now on.
-    pub fn keep_deletes<'a>(&mut self, tables: impl IntoIterator<Item = &'a TableName>) {
+    /// Whether a row that is changed and has no image came into being where nobody watched: the table is
+    /// reconciled, and every row of it had an image before.
+    pub fn follow_a_gap(&self, table: &TableName) -> bool {
+        self.0.get(table).is_some_and(|known| known.follows_a_gap)
+    }
+
+    /// Those under reconcile from now on, and whether every row of them had its image before.
+    pub fn keep_deletes<'a>(&mut self, tables: impl IntoIterator<Item = (&'a TableName, bool)>) {
         for known in self.0.values_mut() {
-            known.keeps_deletes = false;
+            (known.keeps_deletes, known.follows_a_gap) = (false, false);
         }
-        for table in tables {
+        for (table, complete) in tables {
             if let Some(known) = self.0.get_mut(table) {
-                known.keeps_deletes = true;
+                (known.keeps_deletes, known.follows_a_gap) = (true, complete);
             }
         }
     }

@@ -4,6 +4,7 @@
 mod faults;
 mod filters;
 mod first;
+mod gaps;
 mod groups;
 mod lookups;
 mod net;

@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     /// The same, as a database would find them.
     stored: BTreeMap<(TableName, Key), Image>,
     next: u64,
+    /// Tables whose changes were lost from sight for a while.
+    pub(crate) after_gap: Vec<TableName>,
 }
 
 /// `("name", type OID)`; the first column is the key.
@@ -130,6 +132,7 @@ impl Worker {
             images: Images::default(),
             stored: BTreeMap::new(),
             next: 1000,
+            after_gap: Vec::new(),
         }
     }
 
@@ -142,6 +145,10 @@ impl Worker {
 
     pub(crate) fn derive(&mut self, origin: Origin, part: &Part) -> Derivation {
         let mut loaded = self.rules.images();
+        for table in &self.after_gap {
+            loaded.after_gap(table.clone());
+            loaded.keep_deletes(table.clone());
+        }
         for (table, key) in self.rules.needs(part, &self.shapes) {
             let image = self.images.get(&table, &key).cloned();
             loaded.insert(table, key, image.unwrap_or(Loaded::Absent));

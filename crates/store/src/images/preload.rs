@@ -23,6 +23,7 @@ pub async fn known(session: &Session) -> Result<ImageTables, Error> {
             id,
             generation,
             keeps_deletes: false,
+            follows_a_gap: false,
         };
         (table, known)
     });

@@ -67,7 +67,17 @@ impl Deriver<'_> {
             .iter()
             .map(|derived| (derived.source.table.clone(), derived.source.key.clone()))
             .collect();
+        let unobserved: HashSet<(&TableName, &Key)> = writes
+            .iter()
+            .filter(|write| write.unobserved)
+            .map(|write| (&write.table, &write.key))
+            .collect();
         for derived in actions {
+            let source = (&derived.source.table, &derived.source.key);
+            let origin = match unobserved.contains(&source) {
+                true => Origin::Reconciled,
+                false => Origin::Stream,
+            };
             let identity = Identity {
                 system_id: self.system_id,
                 begin: &part.begin,
@@ -80,7 +90,7 @@ impl Deriver<'_> {
                 id: ActionId::of(&identity),
                 action: storable(derived.action),
                 source: derived.source,
-                origin: Origin::Stream,
+                origin,
                 commit_lsn: part.begin.commit_lsn,
                 committed_at: part.begin.commit_time,
                 xid,
@@ -131,6 +141,7 @@ impl Gathered {
         let id = (write.table.clone(), write.key.clone());
         match &write.key_before {
             None => Told::Yes,
+            Some(_) if write.unobserved => Told::Yes,
             Some(_) if told.contains(&id) => Told::Yes,
             Some(before) => match self.images.get(&(id.0, before.clone())) {
                 Some(last) => last.told.clone(),

@@ -253,6 +253,9 @@ impl<'a> Writer<'a> {
             if self.image_tables.keeps_deletes(table) {
                 images.keep_deletes(table.clone());
             }
+            if self.image_tables.follow_a_gap(table) {
+                images.after_gap(table.clone());
+            }
         }
         let mut keys = BTreeSet::new();
         for part in &group.parts {

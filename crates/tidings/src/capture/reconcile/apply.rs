@@ -22,7 +22,7 @@ impl Writer<'_> {
     pub async fn take_up(&mut self) -> Result<BTreeSet<i32>, Fault> {
         let work = reconcile::open(&self.session, &self.needed()).await?;
         self.image_tables
-            .keep_deletes(work.iter().map(|work| &work.table));
+            .keep_deletes(work.iter().map(|work| (&work.table, work.complete)));
         Ok(work.iter().map(|work| work.table_id).collect())
     }
 
