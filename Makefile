@@ -4,6 +4,7 @@ SHELL := /bin/sh
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 SECONDS ?=
+MINUTES ?=
 MAJORS := 14 15 16 17 18
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
@@ -29,14 +30,14 @@ test-matrix: postgres verifiers ## the end-to-end tests on every major of Postgr
 		cargo test --locked --workspace --test e2e --test server --no-fail-fast; \
 	done
 
-faults: release ## the long fault tests: 200 kills of all and of delivery, 60 outages, a million rows in a transaction
-	@$(RELEASE_BIN)/faults
+faults: release ## the fault matrix, each scenario often, and what was lost; writes docs/faults.md
+	@$(RELEASE_BIN)/faults --write docs/faults.md
 
 bench: release ## the figures: throughput, latency, memory, what a million deliveries leave behind
 	@$(RELEASE_BIN)/bench
 
-soak: release ## load and faults for hours (SECONDS=3600)
-	@$(RELEASE_BIN)/faults --seconds $(or $(SECONDS),3600)
+soak: release ## one sidecar under load for long, and what it takes over that time (MINUTES=60)
+	@$(RELEASE_BIN)/soak $(or $(MINUTES),60)
 
 fuzz: compiler $(TOOLS)/bin/cargo-fuzz ## every fuzz target for a while (SECONDS=60 each)
 	@set -e; for target in $$($(TOOLS)/bin/cargo-fuzz list); do \

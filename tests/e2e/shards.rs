@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use scratch::Server;
 use tests::{
-    Behaviour, PATIENCE, Random, Receiver, Sidecar, Stage, Trial, UNOWNED_MAX, eventually,
-    kill_deliverers, unexplained_repeats,
+    Behaviour, PATIENCE, Receiver, Sidecar, Stage, UNOWNED_MAX, eventually, unexplained_repeats,
 };
 use tokio::time::sleep;
 
@@ -159,24 +158,6 @@ async fn each_connection_of_a_process_may_be_ended_under_load() {
     }
     assert_delivered(&stage, &receivers, actions, &deaths).await;
     assert!(sidecar.is_running() && !sidecar.log().contains("panicked"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_kills_of_a_process_that_delivers_repeat_only_what_was_under_way() {
-    let random = Random::from_environment();
-    let mut trial = Trial::prepare(Server::builder().fast(), random).await;
-    let (_capture, deliverer) = trial.run_apart().await;
-    let load = trial.load().await;
-    let (deliverer, kills) = kill_deliverers(&mut trial, deliverer, &load, 20).await;
-    let expected = load.stop().await;
-    trial.audit(&expected).await.assert_clean();
-    let unexplained = trial.unexplained_repeats(&kills.deaths);
-    assert!(unexplained.is_empty(), "{unexplained:?}");
-    let longest = kills.recoveries.iter().max().expect("some were waited for");
-    println!("shards of a killed process had no owner for {longest:?} at most");
-    // Twice what is promised: this machine runs other tests beside.
-    assert!(*longest < 2 * UNOWNED_MAX, "{longest:?}");
-    assert!(!deliverer.log().contains("panicked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

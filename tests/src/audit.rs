@@ -18,7 +18,11 @@ pub struct Subscriber<'a> {
     pub types: &'a [&'a str],
 }
 
-impl Subscriber<'_> {
+impl<'a> Subscriber<'a> {
+    pub fn of_all(receiver: &'a Receiver) -> Self {
+        let types = &[];
+        Self { receiver, types }
+    }
     fn wants(&self, action_type: &str) -> bool {
         self.types.is_empty() || self.types.contains(&action_type)
     }
@@ -53,12 +57,45 @@ impl Audit {
         let client = stage.connect().await;
         let count = "select count(*) from project_actions";
         until_still(expected.len(), async || number(&client, count).await).await;
-        let actions = audit.compare_actions(&client, expected).await;
-        audit.compare_log(&client).await;
-        for subscriber in subscribers {
-            audit.compare_deliveries(subscriber, &actions).await;
-        }
+        audit.compare_actions(&client, expected).await;
+        audit.compare_rest(&client, subscribers).await;
         audit
+    }
+
+    /// The same without an account of the actions, once the condition holds or nothing moves any more.
+    pub async fn of_log(
+        stage: &Stage,
+        subscribers: &[Subscriber<'_>],
+        holds: impl AsyncFn() -> bool,
+    ) -> Self {
+        let mut audit = Self::default();
+        let client = stage.connect().await;
+        let count = "select count(*) from project_actions";
+        until_still(usize::MAX, async || match holds().await {
+            true => usize::MAX,
+            false => number(&client, count).await,
+        })
+        .await;
+        audit.compare_rest(&client, subscribers).await;
+        audit
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.expected += other.expected;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.deliveries_lost += other.deliveries_lost;
+        self.deliveries_repeated += other.deliveries_repeated;
+        self.faults.extend(other.faults);
+    }
+
+    async fn compare_rest(&mut self, client: &Client, subscribers: &[Subscriber<'_>]) {
+        self.compare_log(client).await;
+        // Notices too: an endpoint without a filter asks for all.
+        let logged = actions(client, "tidings.actions").await;
+        for subscriber in subscribers {
+            self.compare_deliveries(subscriber, &logged).await;
+        }
     }
 
     /// Panics, naming the faults, unless all is well. Repeated deliveries are.
@@ -68,36 +105,21 @@ impl Audit {
         assert!(zeros == 0 && self.faults.is_empty(), "{self:#?}");
     }
 
-    fn fault(&mut self, fault: String) {
+    pub(crate) fn fault(&mut self, fault: String) {
         const FAULTS_MAX: usize = 20;
         if self.faults.len() < FAULTS_MAX {
             self.faults.push(fault);
         }
     }
 
-    /// Returns the type and the sentence of every action, by its id.
-    async fn compare_actions(
-        &mut self,
-        client: &Client,
-        expected: &[Expected],
-    ) -> HashMap<String, (String, String)> {
-        let mut balance: BTreeMap<Expected, i64> = BTreeMap::new();
+    async fn compare_actions(&mut self, client: &Client, expected: &[Expected]) {
+        let mut balance: BTreeMap<&Expected, i64> = BTreeMap::new();
         for expected in expected {
-            *balance.entry(expected.clone()).or_default() += 1;
+            *balance.entry(expected).or_default() += 1;
         }
-        let query = "select action_id, action_type, coalesce(action_details, ''), coalesce(project_id, '') \
-                     from project_actions";
-        let mut actions = HashMap::new();
-        for row in client.query(query, &[]).await.expect("actions can be read") {
-            let (id, action_type, details, project_id) =
-                (row.get(0), row.get(1), row.get(2), row.get(3));
-            let found = Expected {
-                action_type,
-                details,
-                project_id,
-            };
-            *balance.entry(found.clone()).or_default() -= 1;
-            actions.insert(id, (found.action_type, found.details));
+        let actions = actions(client, "project_actions").await;
+        for found in actions.values() {
+            *balance.entry(found).or_default() -= 1;
         }
         for (action, balance) in balance {
             match balance {
@@ -107,7 +129,6 @@ impl Audit {
             }
             self.fault(format!("{balance:+} missing: {action:?}"));
         }
-        actions
     }
 
     /// The log has the same actions, under numbers without gaps, in the order of the commits.
@@ -150,12 +171,12 @@ impl Audit {
     async fn compare_deliveries(
         &mut self,
         subscriber: &Subscriber<'_>,
-        actions: &HashMap<String, (String, String)>,
+        actions: &HashMap<String, Expected>,
     ) {
         let wanted = || {
             actions
                 .iter()
-                .filter(|(_, (kind, _))| subscriber.wants(kind))
+                .filter(|(_, action)| subscriber.wants(&action.action_type))
         };
         let receiver = subscriber.receiver;
         until_still(wanted().count(), async || receiver.accepted().len()).await;
@@ -178,11 +199,16 @@ impl Audit {
 fn check(
     request: &Request,
     subscriber: &Subscriber<'_>,
-    actions: &HashMap<String, (String, String)>,
+    actions: &HashMap<String, Expected>,
     first: &mut HashMap<String, Bytes>,
 ) -> Result<(), String> {
     request.verified.as_ref().map_err(ToString::to_string)?;
-    let (action_type, details) = actions.get(request.id()).ok_or("there is no such action")?;
+    let action = actions.get(request.id()).ok_or("there is no such action")?;
+    let Expected {
+        action_type,
+        details,
+        ..
+    } = action;
     if !subscriber.wants(action_type) {
         return Err("its filter lets no such action through".to_owned());
     }
@@ -219,6 +245,24 @@ pub fn unexplained_repeats(receiver: &Receiver, deaths: &[Instant]) -> Vec<Strin
         }
     }
     unexplained
+}
+
+/// Every action of this table, by its id.
+async fn actions(client: &Client, table: &str) -> HashMap<String, Expected> {
+    let query = format!(
+        "select action_id, action_type, coalesce(action_details, ''), coalesce(project_id, '') from {table}"
+    );
+    let rows = client.query(&query, &[]).await;
+    let rows = rows.expect("actions can be read").into_iter();
+    rows.map(|row| {
+        let action = Expected {
+            action_type: row.get(1),
+            details: row.get(2),
+            project_id: row.get(3),
+        };
+        (row.get(0), action)
+    })
+    .collect()
 }
 
 /// Waits until the number is reached, or has not moved for long.

@@ -13,7 +13,9 @@
 //! ```
 
 mod audit;
+mod disk;
 mod faults;
+mod growth;
 mod load;
 mod program;
 mod proxy;
@@ -29,10 +31,12 @@ mod wait;
 mod world;
 
 pub use audit::{Audit, Subscriber, unexplained_repeats};
-pub use faults::{Kills, Outage, break_server, kill_deliverers, kill_sidecars};
+pub use disk::{Filled, SmallDisk};
+pub use faults::{SCENARIOS, Scenario, Tally};
+pub use growth::{Grown, Growth};
 pub use load::{Load, Pace};
 pub use program::{Outcome, Program, tidings};
-pub use proxy::{Damage, Proxy};
+pub use proxy::{Damage, Fate, Proxy};
 pub use random::Random;
 pub use receiver::{Behaviour, Receiver};
 pub use request::Request;

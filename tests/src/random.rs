@@ -21,6 +21,11 @@ impl Random {
         Self(seed)
     }
 
+    /// What makes the same generator again, as it is now.
+    pub fn seed(&self) -> u64 {
+        self.0
+    }
+
     /// Another generator, for somebody who draws at a pace of his own.
     pub fn fork(&mut self) -> Self {
         Self(self.next())

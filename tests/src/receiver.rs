@@ -149,6 +149,12 @@ impl Receiver {
         lock(&self.state.requests).clone()
     }
 
+    /// How many requests were accepted so far, the same action again included.
+    pub(crate) fn accepted_count(&self) -> usize {
+        let requests = lock(&self.state.requests);
+        requests.iter().filter(|request| request.accepted).count()
+    }
+
     /// How often each webhook-id was accepted.
     pub fn accepted(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();

@@ -228,6 +228,11 @@ impl Stage {
             .try_get(0)
     }
 
+    /// This moment of the server's clock.
+    pub(crate) async fn moment(&self) -> String {
+        self.value("select clock_timestamp()::text").await
+    }
+
     /// Waits until the condition, an SQL expression, is true. Until then it may fail, as it does
     /// while the server is down or a table is not there yet.
     pub async fn until(&self, condition: &str) {

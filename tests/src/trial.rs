@@ -6,7 +6,7 @@ use scratch::Builder;
 use toml::Table;
 
 use crate::{
-    Audit, Behaviour, Expected, Load, Pace, Random, Receiver, Sidecar, Stage, Subscriber,
+    Audit, Behaviour, Expected, Load, Pace, Random, Receiver, Sidecar, Stage, Subscriber, Tally,
     unexplained_repeats,
 };
 
@@ -62,6 +62,13 @@ impl Trial {
         Load::start(&self.stage, "w", &mut self.random, Pace::default()).await
     }
 
+    /// Ends the load, and takes the account of what happened to it into the tally.
+    pub(crate) async fn close(&self, load: Load, mut tally: Tally) -> Tally {
+        let expected = load.stop().await;
+        tally.audit.add(self.audit(&expected).await);
+        tally
+    }
+
     pub async fn audit(&self, expected: &[Expected]) -> Audit {
         let subscribers = [
             Subscriber {
@@ -79,6 +86,11 @@ impl Trial {
     pub fn unexplained_repeats(&self, deaths: &[Instant]) -> Vec<String> {
         let of = |receiver| unexplained_repeats(receiver, deaths);
         [of(&self.all), of(&self.some)].concat()
+    }
+
+    /// The subscriber of everything.
+    pub(crate) fn all(&mut self) -> &mut Receiver {
+        &mut self.all
     }
 
     /// Requests that arrived at either subscriber so far.

@@ -1,0 +1,62 @@
+//! A short cut of the fault matrix: whatever goes wrong, nothing is lost and nothing is there twice.
+//! `make faults` does each of these often.
+
+use tests::{Random, Scenario};
+
+/// Plays one round, and panics unless nothing is lost or there twice.
+async fn play(name: &str) {
+    let scenario = Scenario::named(name).expect("a scenario of the matrix");
+    let seed = Random::from_environment().seed();
+    let tally = scenario.play(seed, scenario.short).await;
+    println!(
+        "{name}: {} runs, recovered in {:?}",
+        tally.runs, tally.recoveries
+    );
+    assert_eq!(tally.runs, scenario.short);
+    assert!(tally.is_clean(), "{tally:#?}");
+}
+
+/// `name of the test: name of the scenario`.
+macro_rules! short_cut {
+    ($($test:ident: $name:literal;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            play($name).await;
+        })*
+
+        #[test]
+        fn every_scenario_with_a_short_cut_is_played() {
+            let played = [$($name),*];
+            for scenario in &tests::SCENARIOS {
+                let is_played = played.contains(&scenario.name);
+                assert_eq!(is_played, scenario.short > 0, "{}", scenario.name);
+            }
+        }
+    };
+}
+
+short_cut! {
+    kills_of_the_sidecar_lose_nothing: "sidecar-killed";
+    kills_of_a_delivering_process_repeat_only_what_was_under_way: "deliverer-killed";
+    stops_in_good_order_repeat_nothing: "sidecar-terminated";
+    kills_between_the_messages_of_a_commit_lose_nothing: "commit-killed";
+    cuts_between_the_messages_of_a_commit_lose_nothing: "commit-cut";
+    kills_between_the_messages_of_a_settle_lose_nothing: "settle-killed";
+    cuts_between_the_messages_of_a_settle_lose_nothing: "settle-cut";
+    a_standby_takes_over_from_a_killed_sidecar_in_time: "standby-takes-over";
+    a_standby_takes_over_from_a_frozen_one_that_writes_nothing_afterwards: "active-frozen";
+    a_standby_takes_over_from_one_whose_host_is_gone: "active-unreachable";
+    connections_that_are_cut_lose_nothing: "connections-cut";
+    connections_closed_in_one_direction_lose_nothing: "half-closed";
+    a_network_that_goes_silent_is_noticed_and_left: "network-silent";
+    a_slow_network_loses_nothing: "network-slow";
+    sessions_that_are_ended_lose_nothing: "backend-terminated";
+    a_server_process_that_is_killed_loses_nothing: "backend-killed";
+    kills_of_postgres_lose_nothing: "postgres-killed";
+    restarts_of_postgres_are_not_held_up_and_lose_nothing: "postgres-restarted";
+    a_full_disk_loses_nothing: "disk-full";
+    after_a_dropped_slot_every_final_state_is_told_once: "slot-dropped";
+    after_an_invalidated_slot_every_final_state_is_told_once: "slot-invalidated";
+    after_a_recreated_publication_every_final_state_is_told_once: "publication-recreated";
+    subscribers_that_misbehave_get_everything_in_the_end: "receiver-faults";
+}

@@ -1,0 +1,82 @@
+//! `make faults`: every scenario of the fault matrix, often, and what was lost, which must be nothing.
+//!
+//! `faults [SCENARIO…] [--seed N] [--runs N] [--at-once N] [--write FILE]` plays rounds, each on a stage of
+//! its own and with a seed of its own. `faults SCENARIO --round N [--runs N]` plays the one round of that
+//! seed again. Exits with 1 if anything was lost, is there twice, or is not as it must be.
+
+mod arguments;
+mod machine;
+mod page;
+mod round;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tests::{Random, Scenario, Tally};
+
+use crate::arguments::Arguments;
+use crate::round::Round;
+
+/// A scenario, what it came to, and how long that took.
+pub(crate) type Line = (&'static Scenario, Tally, Duration);
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut random = arguments
+        .seed
+        .map_or_else(Random::from_environment, Random::new);
+    let seed = random.seed();
+    println!("{}", page::heading());
+    let (began, mut lines, mut clean) = (Instant::now(), Vec::new(), true);
+    for scenario in &arguments.scenarios {
+        let of_scenario = Instant::now();
+        let rounds = rounds(scenario, &arguments, &mut random.fork());
+        let tally = round::play(rounds, arguments.at_once);
+        println!("{}", page::line(scenario, &tally));
+        for fault in &tally.audit.faults {
+            println!("    {fault}");
+        }
+        clean &= tally.is_clean();
+        lines.push((*scenario, tally, of_scenario.elapsed()));
+    }
+    println!("\n{} s in all, seed {seed}", began.elapsed().as_secs());
+    if let Some(path) = &arguments.write {
+        let page = page::render(&lines, seed, began.elapsed());
+        if let Err(error) = std::fs::write(path, page) {
+            eprintln!("{}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::from(u8::from(!clean))
+}
+
+/// As many as it takes for all runs, or the one that is asked for.
+fn rounds(scenario: &'static Scenario, arguments: &Arguments, random: &mut Random) -> Vec<Round> {
+    let mut left = arguments.runs.unwrap_or(scenario.runs);
+    if let Some(seed) = arguments.round {
+        let runs = arguments.runs.unwrap_or(scenario.round);
+        return vec![Round {
+            scenario,
+            seed,
+            runs,
+        }];
+    }
+    let mut rounds = Vec::new();
+    while left > 0 {
+        let runs = left.min(scenario.round);
+        let seed = random.fork().seed();
+        rounds.push(Round {
+            scenario,
+            seed,
+            runs,
+        });
+        left -= runs;
+    }
+    rounds
+}
