@@ -256,7 +256,10 @@ async fn session(url: &str) -> Result<Client, Error> {
 fn not_committed(error: &Error) -> End {
     let code = error.code().map_or("", |code| code.code());
     let excuses = ["57", "08", "53100"];
-    let excused = code.is_empty() || excuses.iter().any(|excuse| code.starts_with(excuse));
+    let severity = error.as_db_error().map_or("", |error| error.severity());
+    let excused = code.is_empty()
+        || severity == "PANIC"
+        || excuses.iter().any(|excuse| code.starts_with(excuse));
     assert!(excused, "a worker's statement failed: {error:?}");
     End::NotCommitted
 }

@@ -125,6 +125,9 @@ pub enum Origin {
     Notice,
 }
 
+/// The types of the actions of [`Origin::Notice`].
+pub const NOTICES: [&str; 3] = ["endpoint_disabled", "capture_gap", "wal_budget"];
+
 impl Origin {
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use crate::{Error, Session};
 /// A notice that waits for the writer. `Debug` shows no text of it.
 pub struct Notice {
     pub id: i64,
-    /// "endpoint_disabled", "capture_gap", "wal_budget".
+    /// One of [`activity::NOTICES`].
     pub kind: String,
     pub payload: Value,
     pub created_at: Timestamp,

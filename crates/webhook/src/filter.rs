@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use activity::Action;
+use activity::{Action, NOTICES};
 
 use crate::Error;
 
@@ -16,10 +16,6 @@ pub struct Filter {
     pub environments: Vec<String>,
     pub statuses: Vec<String>,
 }
-
-/// Types of what Tidings says of itself. An endpoint gets them only where its list of types lets them
-/// through: one without a list does not.
-const NOTICES: [&str; 1] = ["endpoint_disabled"];
 
 /// What a [`Filter`] looks at.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +46,7 @@ impl Filter {
             statuses,
         } = self;
         let named = types.iter().any(|t| t.matches(subject.action_type));
+        // What Tidings says of itself goes only to those who ask for it.
         let unnamed = types.is_empty() && !NOTICES.contains(&subject.action_type);
         (named || unnamed)
             && agrees(projects, subject.project_id)
@@ -120,20 +117,21 @@ mod tests {
 
     #[test]
     fn a_notice_goes_only_where_a_list_of_types_lets_it_through() {
-        let notice = Subject {
-            action_type: "endpoint_disabled",
-            project_id: None,
-            environment: None,
-            status: Some("warning"),
-        };
-        for (patterns, wanted) in [
-            (&[][..], false),
-            (&["endpoints_added"][..], false),
-            (&["endpoint_disabled"][..], true),
-            (&["endpoint_*"][..], true),
-            (&["*"][..], true),
-        ] {
-            assert_eq!(types(patterns).matches(&notice), wanted, "{patterns:?}");
+        for action_type in NOTICES {
+            let notice = Subject {
+                action_type,
+                project_id: None,
+                environment: None,
+                status: Some("warning"),
+            };
+            for (patterns, wanted) in [
+                (&[][..], false),
+                (&["endpoints_added"][..], false),
+                (&[action_type][..], true),
+                (&["*"][..], true),
+            ] {
+                assert_eq!(types(patterns).matches(&notice), wanted, "{patterns:?}");
+            }
         }
     }
 
