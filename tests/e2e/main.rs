@@ -9,6 +9,7 @@ mod deliveries;
 mod doctor;
 mod endpoints;
 mod explain;
+mod failover;
 mod guard;
 mod harness;
 mod identity;

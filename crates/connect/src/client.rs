@@ -13,16 +13,22 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{ChannelBinding, Error, SessionAttrs, Stream, Target};
+use crate::{ChannelBinding, Error, Host, Identity, SessionAttrs, Stream, Target};
 
 /// A SQL session. Dropping it closes the connection at once, whatever was under way.
 pub struct Client {
     session: tokio_postgres::Client,
+    server: Option<Identity>,
     closed: CancellationToken,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl Client {
+    /// Which server this is; `None` where it does not tell.
+    pub fn server(&self) -> Option<&Identity> {
+        self.server.as_ref()
+    }
+
     /// Waits until the connection is lost. Cancel safe.
     pub async fn closed(&self) {
         self.closed.cancelled().await;
@@ -54,7 +60,7 @@ impl std::fmt::Debug for Client {
 ///
 /// The session prints values in one way whatever the server's and the role's settings are, looks
 /// names up in `pg_catalog` only, may write, and is ended by the server after 30 s of idling inside a
-/// transaction. The URL's `application_name` goes before the one given here.
+/// transaction. A primary of a timeline that its cluster has left is passed over ([`crate::Timelines`]). The URL's `application_name` goes before the one given here.
 ///
 /// # Errors
 /// That of the address whose failure says most, once all were tried.
@@ -81,8 +87,12 @@ async fn establish(
 ) -> Result<Client, Error> {
     let host = stream.host().clone();
     let begin = async {
-        let client = start(target, application_name, stream).await?;
+        let mut client = start(target, application_name, stream).await?;
         check_session(&client, target.session_attrs(), &host).await?;
+        client.server = identify(&client, &host).await?;
+        if let Some(server) = &client.server {
+            target.timelines().meet(&host.to_string(), server)?;
+        }
         Ok(client)
     };
     timeout(target.connect_timeout(), begin)
@@ -106,6 +116,7 @@ async fn start(target: &Target, application_name: &str, stream: Stream) -> Resul
     });
     Ok(Client {
         session,
+        server: None,
         closed,
         _connection: AbortOnDropHandle::new(task),
     })
@@ -136,11 +147,7 @@ fn config(target: &Target, application_name: &str, stream: &Stream) -> Config {
     config
 }
 
-async fn check_session(
-    client: &Client,
-    wanted: SessionAttrs,
-    host: &crate::Host,
-) -> Result<(), Error> {
+async fn check_session(client: &Client, wanted: SessionAttrs, host: &Host) -> Result<(), Error> {
     if wanted == SessionAttrs::Any {
         return Ok(());
     }
@@ -155,6 +162,24 @@ async fn check_session(
     }
     let host = host.to_string();
     Err(Error::WrongSession { host, wanted })
+}
+
+async fn identify(client: &Client, host: &Host) -> Result<Option<Identity>, Error> {
+    let answer = match client.simple_query(Identity::QUERY).await {
+        Ok(answer) => answer,
+        Err(error)
+            if error
+                .code()
+                .is_some_and(|code| Identity::is_withheld(code.code())) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::session(host, error)),
+    };
+    Ok(answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Identity::read(|column| row.get(column)),
+        _ => None,
+    }))
 }
 
 /// Tells `tokio-postgres` that TLS is already there.

@@ -1,18 +1,23 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::parameters::Parameters;
 use crate::url::Url;
-use crate::{Address, ChannelBinding, Dial, Error, Host, SessionAttrs, SslMode, session};
+use crate::{
+    Address, ChannelBinding, Dial, Error, Host, SessionAttrs, SslMode, Timelines, session,
+};
 
 /// Where to connect, as whom, and how: a URL that has been understood.
-#[derive(Clone, PartialEq, Eq)]
+/// Clones share what was met there ([`Timelines`]).
+#[derive(Clone)]
 pub struct Target {
     user: String,
     password: Option<Vec<u8>>,
     database: String,
     hosts: Vec<Host>,
     parameters: Parameters,
+    timelines: Arc<Timelines>,
 }
 
 impl Target {
@@ -41,6 +46,7 @@ impl Target {
             user,
             hosts,
             parameters,
+            timelines: Arc::default(),
         })
     }
 
@@ -64,6 +70,11 @@ impl Target {
     /// In the order they are tried; never empty.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// What the sessions of this target have met.
+    pub fn timelines(&self) -> &Timelines {
+        &self.timelines
     }
 
     pub fn session_attrs(&self) -> SessionAttrs {
@@ -98,6 +109,16 @@ impl Target {
             database,
             ..self.clone()
         }
+    }
+
+    /// Each host by itself, whatever kind of session it gives.
+    pub fn each_host(&self) -> impl Iterator<Item = Self> {
+        self.hosts.iter().map(|host| {
+            let mut one = self.clone();
+            one.hosts = vec![host.clone()];
+            one.parameters.session_attrs = SessionAttrs::Any;
+            one
+        })
     }
 
     /// The same server and database, another role, and its password.

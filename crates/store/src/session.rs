@@ -70,6 +70,11 @@ impl Session {
         self.client.closed().await;
     }
 
+    /// Which server this is; `None` where it does not tell.
+    pub fn server(&self) -> Option<&connect::Identity> {
+        self.client.server()
+    }
+
     /// The role that it connected as.
     pub fn user(&self) -> &str {
         &self.user

@@ -110,6 +110,15 @@ async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     let mut connection = Connection::open(&context.target).await?;
     // From Postgres 18 on a lost publication is told by a warning alone, which a role may have silenced.
     connection.query("set client_min_messages = notice").await?;
+    // A host of the URL may have come or gone in between.
+    let servers = session.server().zip(connection.server());
+    if servers.is_some_and(|(sql, replication)| !sql.is_same_server(replication)) {
+        return Err(Fault::Passing(
+            "SQL and replication came out at two different servers of database.url: what is read at one says \
+             nothing of the other"
+                .to_owned(),
+        ));
+    }
     Ok((session, connection))
 }
 
@@ -122,6 +131,7 @@ async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Strea
         rules,
         guard,
         progress,
+        lineage,
         confirmed,
         ..
     } = footing;
@@ -130,6 +140,7 @@ async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Strea
         "capture begins"
     );
     let start = start(context, &progress);
+    context.committed.begin(lineage.timeline, progress.end_lsn);
     let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
     let stream = connection.stream(&start).await?;
     Ok((writer, stream, confirmed))

@@ -173,6 +173,7 @@ impl<'a> Writer<'a> {
                 // The rows have served: a commit that waits must not keep them in memory.
                 drop(group);
                 self.write(reached, &batch).await?;
+                self.context.committed.reach(self.progress.end_lsn);
             }
         }
         self.in_transaction = in_transaction.unwrap_or(self.in_transaction);

@@ -1,0 +1,320 @@
+//! A primary dies and its standby is promoted: the sidecar goes on there by itself, and what `doctor` said
+//! would follow is what follows.
+
+use std::time::Instant;
+
+use scratch::Server;
+use serde_json::Value;
+use tests::{Random, Sidecar, Stage, Standby, Trial, eventually};
+use tokio::task::block_in_place;
+
+const ENDPOINT: &str = r#"{"method": "GET", "path": "/"}"#;
+const NOTICES: &str = "select count(*) from tidings.actions where action_type = 'capture_gap'";
+const PLAIN: &str = "select pg_drop_replication_slot('tidings');
+    select pg_create_logical_replication_slot('tidings', 'pgoutput');
+    delete from tidings.progress";
+
+fn insert(id: &str) -> String {
+    format!("insert into projects (project_id, name, status) values ('{id}', '{id}', 'active');")
+}
+
+fn endpoint(id: &str) -> String {
+    format!("update projects set endpoints = '[{ENDPOINT}]' where project_id = '{id}';")
+}
+
+fn server() -> scratch::Builder {
+    Server::builder().fast()
+}
+
+/// Whether standbys can keep copies of slots.
+fn syncs(stage: &Stage) -> bool {
+    stage.server.version().major >= 17
+}
+
+/// What `doctor` says of a promotion.
+async fn promise(stage: &Stage) -> String {
+    let told = stage.tidings(["doctor", "--json"]).await.json();
+    let checks = told["checks"].as_array().unwrap();
+    let failover = checks.iter().find(|check| check["name"] == "failover");
+    failover.unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// The sidecar reads a stream of the stage's server.
+async fn until_streaming(stage: &Stage) {
+    stage
+        .until("exists (select from pg_replication_slots where slot_name = 'tidings' and active)")
+        .await;
+}
+
+/// Whom an action came from: its origin, in the order of the log.
+async fn origins(stage: &Stage) -> Vec<String> {
+    let origins = "select array_agg(origin order by seq) from tidings.actions";
+    stage.value(origins).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synced_slot_that_the_stream_waits_for_makes_a_failover_exactly_once() {
+    let mut random = Random::from_environment();
+    for our_commits_wait in [true, false, false] {
+        let mut trial = Trial::prepare(server(), random.fork()).await;
+        if !syncs(&trial.stage) {
+            return;
+        }
+        let stage = &mut trial.stage;
+        let mut standby = Standby::of(stage).await;
+        standby.commits_wait(stage).await;
+        standby.stream_waits(stage).await;
+        if !our_commits_wait {
+            // Then the promoted server may lack our last commits, and only those.
+            stage
+                .execute("alter role tidings set synchronous_commit = local")
+                .await;
+        }
+        let mut sidecar = stage.run().await;
+        standby.until_synced(stage).await;
+        standby.syncs_by_itself();
+        let promised = promise(stage).await;
+        assert!(promised.contains("exactly once"), "{promised}");
+
+        let load = trial.load_at(&standby.url("worker")).await;
+        load.until_more(60 + random.below(200)).await;
+        let stage = &mut trial.stage;
+        standby.take_over(stage).await;
+        let promoted = Instant::now();
+        let before: i64 = stage.value("select seq from tidings.progress").await;
+        stage
+            .until(&format!("(select seq from tidings.progress) > {before}"))
+            .await;
+        println!(
+            "from the promotion to the first new action: {:?}",
+            promoted.elapsed()
+        );
+        load.until_more(100).await;
+
+        let audit = trial.audit(&load.stop().await).await;
+        audit.assert_clean();
+        assert!(sidecar.is_running());
+        let stage = &trial.stage;
+        let gaps: i64 = stage.value("select count(*) from tidings.gaps").await;
+        assert_eq!(gaps, 0, "{}", sidecar.log());
+        assert_eq!(timeline(stage).await, 2);
+    }
+}
+
+async fn timeline(stage: &Stage) -> i64 {
+    stage.value("select timeline from tidings.progress").await
+}
+
+/// The image of this project is locked until the client goes: what changes it can not be committed.
+async fn held(stage: &Stage, project: &str) -> tokio_postgres::Client {
+    let client = stage.connect().await;
+    let lock = format!(
+        "begin; select from tidings.images where row ->> 'project_id' = '{project}' for update"
+    );
+    client.batch_execute(&lock).await.unwrap();
+    client
+}
+
+/// Two changes are captured. The standby has the first one, but not our commit of it, while its slot is
+/// past that; and nothing of the second one.
+async fn run_ahead(stage: &Stage, standby: &Standby) {
+    let first = held(stage, "one").await;
+    let _second = held(stage, "two").await;
+    stage.execute(&endpoint("one")).await;
+    let change: String = stage.value("select pg_current_wal_lsn()::text").await;
+    let waits = "exists (select from pg_locks l join pg_stat_activity a using (pid)
+        where a.usename = 'tidings' and not l.granted)";
+    stage.until(waits).await;
+    let has: String = standby.cut(stage).await;
+    stage.execute(&endpoint("two")).await;
+    first.batch_execute("rollback").await.unwrap();
+    stage.until_actions(3).await;
+    stage
+        .until(&format!(
+            "(select confirmed_flush_lsn between '{change}' and '{has}' from pg_replication_slots
+              where slot_name = 'tidings')"
+        ))
+        .await;
+    eventually("the standby's slot is past the change", async || {
+        standby.sync().await;
+        let past = format!(
+            "select confirmed_flush_lsn >= '{change}' from pg_replication_slots where slot_name = 'tidings'"
+        );
+        standby.value(&past).await
+    })
+    .await;
+}
+
+/// A sidecar that has told of two projects, and a standby with a copy of its slot that no stream waits for.
+async fn ahead() -> Option<(Stage, Standby, Sidecar)> {
+    let mut stage = Stage::on(server()).await;
+    if !syncs(&stage) {
+        return None;
+    }
+    let standby = Standby::of(&mut stage).await;
+    stage.settings.set("capture.commit_patience", "60s");
+    let sidecar = stage.run().await;
+    stage.until_compared().await;
+    stage
+        .execute(&[insert("one"), insert("two")].concat())
+        .await;
+    stage.until_actions(2).await;
+    standby.until_synced(&stage).await;
+    let promised = promise(&stage).await;
+    assert!(
+        promised.contains("reconcile") && !promised.contains("exactly once"),
+        "{promised}"
+    );
+    Some((stage, standby, sidecar))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_ahead_of_our_last_commit_is_found_out_and_final_states_are_told_once() {
+    let Some((mut stage, standby, _sidecar)) = ahead().await else {
+        return;
+    };
+    run_ahead(&stage, &standby).await;
+    standby.take_over(&mut stage).await;
+    stage.until_actions(3).await;
+    stage.until_compared().await;
+    stage.execute(&insert("three")).await;
+    stage.until_actions(4).await;
+    assert_eq!(stage.sentences().await.len(), 4);
+    println!(
+        "{:?} {:?}",
+        origins(&stage).await,
+        stage.value::<i64>(NOTICES).await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_without_the_slot_gets_one_through_the_same_url() {
+    for plain in [false, true] {
+        let mut stage = Stage::on(server()).await;
+        if plain && !syncs(&stage) {
+            return;
+        }
+        let ops = stage.subscribe("ops").await;
+        let standby = Standby::of(&mut stage).await;
+        stage.tidings(["setup"]).await.success();
+        if plain {
+            // As somebody makes it by hand: no failover slot.
+            stage.execute(PLAIN).await;
+        }
+        let mut sidecar = stage.run().await;
+        stage.until_compared().await;
+        stage
+            .execute(&["kept", "changed", "gone"].map(insert).concat())
+            .await;
+        stage.until_actions(3).await;
+        let promised = promise(&stage).await;
+        let says = |what| promised.contains(what);
+        assert!(says("reconcile") && !says("exactly once"), "{promised}");
+        assert_eq!(plain, says("no failover slot"), "{promised}");
+        assert_eq!(!syncs(&stage), says("from Postgres 17 on"), "{promised}");
+
+        // It sees nothing of what happens before there is a slot.
+        sidecar.freeze();
+        standby.take_over(&mut stage).await;
+        stage
+            .execute(&format!(
+                "{} update projects set endpoints = '[]' where project_id = 'changed'; {}
+                 delete from projects where project_id = 'gone';
+                 {} {} delete from projects where project_id = 'came and went'",
+                endpoint("changed"),
+                endpoint("changed"),
+                insert("new"),
+                insert("came and went"),
+            ))
+            .await;
+        let promoted = Instant::now();
+        sidecar.thaw();
+        stage.until_actions(5).await;
+        println!("from the thaw to final states: {:?}", promoted.elapsed());
+        stage.until(&format!("({NOTICES}) = 1")).await;
+        let mut said = stage.sentences().await.split_off(3);
+        said.sort();
+        assert_eq!(said, ["Added 1 endpoint: GET /", "Project 'new' created"]);
+        stage.execute(&insert("afterwards")).await;
+        stage.until_actions(6).await;
+        ops.until(6).await;
+        assert_eq!(stage.value::<i64>(NOTICES).await, 1);
+        assert_eq!(timeline(&stage).await, 2);
+        let reason: String = stage.value("select reason from tidings.gaps").await;
+        assert!(reason.contains("does not exist"), "{reason}");
+        assert!(sidecar.is_running());
+        ops.assert_verified();
+    }
+}
+
+/// What a server that fell knows of a sidecar: its epoch, and whether anybody reads a stream.
+fn untouched(fallen: &Server) -> Option<String> {
+    let sql = "select (select epoch from tidings.progress) || ' '
+        || (select count(*) from pg_stat_activity where usename = 'tidings')";
+    block_in_place(|| fallen.value("app", sql)).unwrap()
+}
+
+async fn ready(sidecar: &Sidecar) -> Option<Value> {
+    serde_json::from_str(&sidecar.get("/readyz").await?.1).ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left_alone() {
+    let mut stage = Stage::on(server()).await;
+    let ops = stage.subscribe("ops").await;
+    let standby = Standby::of(&mut stage).await;
+    let sidecar = stage.run().await;
+    stage.until_compared().await;
+    stage.execute(&insert("a")).await;
+    ops.until(1).await;
+    let mut fallen = standby.take_over(&mut stage).await;
+    until_streaming(&stage).await;
+    stage.execute(&insert("b")).await;
+    ops.until(2).await;
+
+    // First in the URL, with its slot and its progress as they were, and it takes writes.
+    block_in_place(|| fallen.start_again()).unwrap();
+    let before = untouched(&fallen);
+    assert!(before.as_ref().is_some_and(|text| text.ends_with(" 0")));
+    block_in_place(|| fallen.execute("app", &insert("stray"))).unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tidings'";
+    for id in ["c", "d"] {
+        stage.execute(end).await;
+        stage.execute(&insert(id)).await;
+        stage
+            .until(&format!(
+                "exists (select from tidings.actions where project_id = '{id}')"
+            ))
+            .await;
+    }
+    ops.until(4).await;
+    assert_eq!(untouched(&fallen), before);
+    let named = "is on timeline 1, and";
+    assert_eq!(sidecar.log().matches(named).count(), 1, "{}", sidecar.log());
+
+    // Nor does a process that is started now go there: it looks at every host before it chooses.
+    sidecar.kill9().await;
+    let sidecar = stage.resume().await;
+    stage.execute(&insert("e")).await;
+    ops.until(5).await;
+    assert_eq!(untouched(&fallen), before);
+
+    // With nothing but that one left it waits, and says why.
+    block_in_place(|| stage.server.kill9()).unwrap();
+    eventually("it says that it will not go there", async || {
+        ready(&sidecar).await.is_some_and(|body| {
+            ["capture", "deliver"].iter().all(|role| {
+                let reason = body[*role]["reason"].as_str().unwrap_or_default();
+                reason.contains(named)
+            })
+        })
+    })
+    .await;
+    assert_eq!(untouched(&fallen), before);
+    block_in_place(|| stage.server.start_again()).unwrap();
+    stage.execute(&insert("f")).await;
+    ops.until(6).await;
+    assert_eq!(untouched(&fallen), before);
+    assert_eq!(stage.sentences().await.len(), 6);
+    ops.assert_verified();
+}
