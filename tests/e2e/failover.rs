@@ -1,11 +1,9 @@
 //! A primary dies and its standby is promoted: the sidecar goes on there by itself, and what `doctor` said
 //! would follow is what follows.
 
-use std::time::Instant;
-
 use scratch::Server;
 use serde_json::Value;
-use tests::{Random, Sidecar, Stage, Standby, Trial, eventually};
+use tests::{Fallen, Random, Sidecar, Stage, Standby, Trial, eventually};
 use tokio::task::block_in_place;
 
 const ENDPOINT: &str = r#"{"method": "GET", "path": "/"}"#;
@@ -31,12 +29,38 @@ fn syncs(stage: &Stage) -> bool {
     stage.server.version().major >= 17
 }
 
-/// What `doctor` says of a promotion.
-async fn promise(stage: &Stage) -> String {
+/// What `doctor` says of this.
+async fn doctor(stage: &Stage, name: &str) -> String {
     let told = stage.tidings(["doctor", "--json"]).await.json();
     let checks = told["checks"].as_array().unwrap();
-    let failover = checks.iter().find(|check| check["name"] == "failover");
-    failover.unwrap()["message"].as_str().unwrap().to_owned()
+    let check = checks.iter().find(|check| check["name"] == name);
+    check.unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// `doctor` says that it will be a reconcile, and why.
+async fn promises_a_reconcile(stage: &Stage, why: &str) {
+    let told = doctor(stage, "failover").await;
+    assert!(
+        told.contains("reconcile") && !told.contains("exactly once") && told.contains(why),
+        "{told}"
+    );
+}
+
+/// Waits for an action of a transaction that the promoted server committed; prints how long that took.
+async fn until_it_moves(stage: &Stage, fallen: &Fallen) {
+    let branch = &fallen.branch;
+    let moves = format!(
+        "exists (select from tidings.actions where commit_lsn > '{branch}' and origin = 'stream')"
+    );
+    stage.until(&moves).await;
+    println!(
+        "from the order to promote to the first new action: {:?}",
+        fallen.asked.elapsed()
+    );
+}
+
+async fn notices(stage: &Stage) -> i64 {
+    stage.value(NOTICES).await
 }
 
 /// The sidecar reads a stream of the stage's server.
@@ -71,24 +95,18 @@ async fn a_synced_slot_that_the_stream_waits_for_makes_a_failover_exactly_once()
                 .await;
         }
         let mut sidecar = stage.run().await;
+        promises_a_reconcile(stage, "has no copy of the slot").await;
         standby.until_synced(stage).await;
         standby.syncs_by_itself();
-        let promised = promise(stage).await;
-        assert!(promised.contains("exactly once"), "{promised}");
+        let promised = doctor(stage, "failover").await;
+        assert!(promised.contains("exactly once: "), "{promised}");
+        assert!(doctor(stage, "hosts").await.contains(" is a standby"));
 
         let load = trial.load_at(&standby.url("worker")).await;
         load.until_more(60 + random.below(200)).await;
         let stage = &mut trial.stage;
-        standby.take_over(stage).await;
-        let promoted = Instant::now();
-        let before: i64 = stage.value("select seq from tidings.progress").await;
-        stage
-            .until(&format!("(select seq from tidings.progress) > {before}"))
-            .await;
-        println!(
-            "from the promotion to the first new action: {:?}",
-            promoted.elapsed()
-        );
+        let fallen = standby.take_over(stage).await;
+        until_it_moves(stage, &fallen).await;
         load.until_more(100).await;
 
         let audit = trial.audit(&load.stop().await).await;
@@ -146,7 +164,7 @@ async fn run_ahead(stage: &Stage, standby: &Standby) {
 }
 
 /// A sidecar that has told of two projects, and a standby with a copy of its slot that no stream waits for.
-async fn ahead() -> Option<(Stage, Standby, Sidecar)> {
+async fn unwaited() -> Option<(Stage, Standby, Sidecar)> {
     let mut stage = Stage::on(server()).await;
     if !syncs(&stage) {
         return None;
@@ -160,31 +178,94 @@ async fn ahead() -> Option<(Stage, Standby, Sidecar)> {
         .await;
     stage.until_actions(2).await;
     standby.until_synced(&stage).await;
-    let promised = promise(&stage).await;
-    assert!(
-        promised.contains("reconcile") && !promised.contains("exactly once"),
-        "{promised}"
-    );
+    promises_a_reconcile(&stage, "the stream does not wait for it").await;
     Some((stage, standby, sidecar))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_ahead_of_our_last_commit_is_found_out_and_final_states_are_told_once() {
-    let Some((mut stage, standby, _sidecar)) = ahead().await else {
+    // A process that goes on remembers what it has committed, and tells of the gap. One that is started
+    // after the promotion finds the slot ahead, as marks too leave it, and compares.
+    for goes_on in [true, false] {
+        let Some((mut stage, standby, mut sidecar)) = unwaited().await else {
+            return;
+        };
+        run_ahead(&stage, &standby).await;
+        if goes_on {
+            standby.take_over(&mut stage).await;
+        } else {
+            sidecar.kill9().await;
+            standby.take_over(&mut stage).await;
+            sidecar = stage.resume().await;
+        }
+        stage.until_actions(3).await;
+        let gaps = i64::from(goes_on);
+        stage.until(&format!("({NOTICES}) = {gaps}")).await;
+        stage.until_compared().await;
+        stage.execute(&insert("three")).await;
+        stage.until_actions(4).await;
+        let said = &stage.sentences().await[2..];
+        assert_eq!(said, ["Added 1 endpoint: GET /", "Project 'three' created"]);
+        let mut origins = origins(&stage).await.split_off(2);
+        origins.retain(|origin| origin != "notice");
+        assert_eq!(origins, ["reconciled", "stream"]);
+        assert_eq!(notices(&stage).await, gaps);
+        assert_eq!(sidecar.log().contains("its slot leads on"), !goes_on);
+        if goes_on {
+            let reason: String = stage.value("select reason from tidings.gaps").await;
+            let lacks = "it lacks what we committed after";
+            assert!(reason.contains(lacks), "{reason}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_behind_our_last_commit_repeats_nothing_and_is_no_gap() {
+    let Some((mut stage, standby, mut sidecar)) = unwaited().await else {
         return;
     };
-    run_ahead(&stage, &standby).await;
-    standby.take_over(&mut stage).await;
-    stage.until_actions(3).await;
-    stage.until_compared().await;
-    stage.execute(&insert("three")).await;
+    // The slot's copy stays where it is.
+    stage
+        .execute(&[endpoint("one"), insert("three")].concat())
+        .await;
     stage.until_actions(4).await;
-    assert_eq!(stage.sentences().await.len(), 4);
-    println!(
-        "{:?} {:?}",
-        origins(&stage).await,
-        stage.value::<i64>(NOTICES).await
-    );
+    standby.catches_up(&stage).await;
+    let fallen = standby.take_over(&mut stage).await;
+    let behind = "select confirmed_flush_lsn <= (select commit_lsn from tidings.progress)
+        from pg_replication_slots where slot_name = 'tidings'";
+    assert!(stage.value::<bool>(behind).await);
+    stage.execute(&endpoint("three")).await;
+    until_it_moves(&stage, &fallen).await;
+    stage.until_actions(5).await;
+    assert_eq!(origins(&stage).await, ["stream"; 5]);
+    assert!(sidecar.is_running());
+    let log = sidecar.log();
+    assert!(log.contains("its slot leads on"), "{log}");
+    assert!(!log.contains("is not in this database"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_promoted_server_never_had_is_named_and_told_anew_when_it_happens_again() {
+    let Some((mut stage, standby, sidecar)) = unwaited().await else {
+        return;
+    };
+    standby.cut(&stage).await;
+    stage.execute(&insert("lost")).await;
+    stage.until_actions(3).await;
+    let told = stage.actions().await.pop().unwrap();
+    let fallen = standby.take_over(&mut stage).await;
+    let there = "select count(*) from projects where project_id = 'lost'";
+    assert_eq!(stage.value::<i64>(there).await, 0);
+    // As the worker may, who finds that it is not there.
+    stage.execute(&insert("lost")).await;
+    until_it_moves(&stage, &fallen).await;
+    stage.until_actions(3).await;
+    let again = stage.actions().await.pop().unwrap();
+    assert_eq!(again.details, told.details);
+    assert_ne!(again.action_id, told.action_id, "it is another transaction");
+    assert_eq!(notices(&stage).await, 0);
+    let log = sidecar.log();
+    assert!(log.contains("is not in this database"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,21 +282,25 @@ async fn a_promoted_standby_without_the_slot_gets_one_through_the_same_url() {
             // As somebody makes it by hand: no failover slot.
             stage.execute(PLAIN).await;
         }
+        if syncs(&stage) {
+            standby.stream_waits(&mut stage).await;
+        }
         let mut sidecar = stage.run().await;
         stage.until_compared().await;
         stage
             .execute(&["kept", "changed", "gone"].map(insert).concat())
             .await;
         stage.until_actions(3).await;
-        let promised = promise(&stage).await;
-        let says = |what| promised.contains(what);
-        assert!(says("reconcile") && !says("exactly once"), "{promised}");
-        assert_eq!(plain, says("no failover slot"), "{promised}");
-        assert_eq!(!syncs(&stage), says("from Postgres 17 on"), "{promised}");
+        let why = match (syncs(&stage), plain) {
+            (false, _) => "from Postgres 17 on",
+            (true, true) => "no failover slot",
+            (true, false) => "has no copy of the slot",
+        };
+        promises_a_reconcile(&stage, why).await;
 
         // It sees nothing of what happens before there is a slot.
         sidecar.freeze();
-        standby.take_over(&mut stage).await;
+        let fallen = standby.take_over(&mut stage).await;
         stage
             .execute(&format!(
                 "{} update projects set endpoints = '[]' where project_id = 'changed'; {}
@@ -227,18 +312,17 @@ async fn a_promoted_standby_without_the_slot_gets_one_through_the_same_url() {
                 insert("came and went"),
             ))
             .await;
-        let promoted = Instant::now();
         sidecar.thaw();
         stage.until_actions(5).await;
-        println!("from the thaw to final states: {:?}", promoted.elapsed());
         stage.until(&format!("({NOTICES}) = 1")).await;
+        until_it_moves(&stage, &fallen).await;
         let mut said = stage.sentences().await.split_off(3);
         said.sort();
         assert_eq!(said, ["Added 1 endpoint: GET /", "Project 'new' created"]);
         stage.execute(&insert("afterwards")).await;
         stage.until_actions(6).await;
         ops.until(6).await;
-        assert_eq!(stage.value::<i64>(NOTICES).await, 1);
+        assert_eq!(notices(&stage).await, 1);
         assert_eq!(timeline(&stage).await, 2);
         let reason: String = stage.value("select reason from tidings.gaps").await;
         assert!(reason.contains("does not exist"), "{reason}");
@@ -254,6 +338,13 @@ fn untouched(fallen: &Server) -> Option<String> {
     block_in_place(|| fallen.value("app", sql)).unwrap()
 }
 
+async fn until_left(fallen: &Server, before: &Option<String>) {
+    eventually("nobody is at the old primary", async || {
+        untouched(fallen) == *before
+    })
+    .await;
+}
+
 async fn ready(sidecar: &Sidecar) -> Option<Value> {
     serde_json::from_str(&sidecar.get("/readyz").await?.1).ok()
 }
@@ -267,7 +358,7 @@ async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left
     stage.until_compared().await;
     stage.execute(&insert("a")).await;
     ops.until(1).await;
-    let mut fallen = standby.take_over(&mut stage).await;
+    let mut fallen = standby.take_over(&mut stage).await.server;
     until_streaming(&stage).await;
     stage.execute(&insert("b")).await;
     ops.until(2).await;
@@ -277,6 +368,9 @@ async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left
     let before = untouched(&fallen);
     assert!(before.as_ref().is_some_and(|text| text.ends_with(" 0")));
     block_in_place(|| fallen.execute("app", &insert("stray"))).unwrap();
+    let told = doctor(&stage, "hosts").await;
+    assert!(told.contains("more than one host takes writes"), "{told}");
+    assert!(told.contains("takes writes on timeline 2"), "{told}");
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tidings'";
     for id in ["c", "d"] {
         stage.execute(end).await;
@@ -288,7 +382,7 @@ async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left
             .await;
     }
     ops.until(4).await;
-    assert_eq!(untouched(&fallen), before);
+    until_left(&fallen, &before).await;
     let named = "is on timeline 1, and";
     assert_eq!(sidecar.log().matches(named).count(), 1, "{}", sidecar.log());
 
@@ -297,7 +391,7 @@ async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left
     let sidecar = stage.resume().await;
     stage.execute(&insert("e")).await;
     ops.until(5).await;
-    assert_eq!(untouched(&fallen), before);
+    until_left(&fallen, &before).await;
 
     // With nothing but that one left it waits, and says why.
     block_in_place(|| stage.server.kill9()).unwrap();
@@ -310,11 +404,10 @@ async fn a_primary_that_comes_back_after_a_promotion_is_refused_by_name_and_left
         })
     })
     .await;
-    assert_eq!(untouched(&fallen), before);
     block_in_place(|| stage.server.start_again()).unwrap();
     stage.execute(&insert("f")).await;
     ops.until(6).await;
-    assert_eq!(untouched(&fallen), before);
+    until_left(&fallen, &before).await;
     assert_eq!(stage.sentences().await.len(), 6);
     ops.assert_verified();
 }

@@ -41,7 +41,7 @@ pub use settings::Settings;
 pub use shards::UNOWNED_MAX;
 pub use sidecar::Sidecar;
 pub use stage::{Action, REFERENCE_TABLES, Stage, commits_wait_for};
-pub use standby::Standby;
+pub use standby::{Fallen, Standby};
 pub use trial::Trial;
 pub use wait::{PATIENCE, eventually};
 pub use world::{Expected, large_transaction};

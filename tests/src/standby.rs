@@ -1,5 +1,7 @@
 //! A standby of a stage's server, and what becomes of both.
 
+use std::time::Instant;
+
 use scratch::Server;
 use tokio::task::block_in_place;
 use tokio_postgres::types::FromSqlOwned;
@@ -17,6 +19,17 @@ const ROLE: &str = "replica";
 pub struct Standby {
     server: Server,
     hosts: String,
+}
+
+/// The primary that was.
+#[derive(Debug)]
+pub struct Fallen {
+    /// It is down.
+    pub server: Server,
+    /// How much of its WAL came along: what commits later is the promoted server's own.
+    pub branch: String,
+    /// When the standby was asked to take over.
+    pub asked: Instant,
 }
 
 impl Standby {
@@ -95,6 +108,13 @@ impl Standby {
         set.expect("it reloads");
     }
 
+    /// Waits until it has everything that is committed by now.
+    pub async fn catches_up(&self, stage: &Stage) {
+        let end: String = stage.value("select pg_current_wal_lsn()::text").await;
+        self.until(&format!("pg_last_wal_replay_lsn() >= '{end}'"))
+            .await;
+    }
+
     /// Ends its stream, and returns up to where it has the WAL. It may still ask for slots.
     pub async fn cut(&self, stage: &Stage) -> String {
         let reached: String = stage.value("select pg_current_wal_lsn()::text").await;
@@ -113,17 +133,20 @@ impl Standby {
     }
 
     /// The primary is killed, and this one takes writes when this returns: it is the stage's server then.
-    /// Returns the other one, which is down.
-    pub async fn take_over(self, stage: &mut Stage) -> Server {
-        let mut fallen = std::mem::replace(&mut stage.server, self.server);
-        block_in_place(|| {
-            fallen.kill9()?;
-            stage.server.promote()
-        })
-        .expect("a primary can be killed, and a standby promoted");
+    pub async fn take_over(self, stage: &mut Stage) -> Fallen {
+        block_in_place(|| stage.server.kill9()).expect("a server can be killed");
+        let has = "select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text";
+        let branch = self.value(has).await;
+        let server = std::mem::replace(&mut stage.server, self.server);
+        let asked = Instant::now();
+        block_in_place(|| stage.server.promote()).expect("a standby can be promoted");
         let admin = stage.server.url(DATABASE);
         stage.settings.set("database.admin_url", admin);
-        fallen
+        Fallen {
+            server,
+            branch,
+            asked,
+        }
     }
 
     /// The one value that a query returns here.
