@@ -3,6 +3,7 @@ use std::future::{Ready, ready};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,12 +14,14 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{ChannelBinding, Error, Host, Identity, SessionAttrs, Stream, Target};
+use crate::{ChannelBinding, Error, Host, Identity, SessionAttrs, Stream, Target, Timelines};
 
 /// A SQL session. Dropping it closes the connection at once, whatever was under way.
 pub struct Client {
     session: tokio_postgres::Client,
     server: Option<Identity>,
+    host: String,
+    timelines: Arc<Timelines>,
     closed: CancellationToken,
     _connection: AbortOnDropHandle<()>,
 }
@@ -27,6 +30,17 @@ impl Client {
     /// Which server this is; `None` where it does not tell.
     pub fn server(&self) -> Option<&Identity> {
         self.server.as_ref()
+    }
+
+    /// Asks nobody: whether no other session has met a later timeline of this cluster since.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`]: this session is at a primary from before a promotion.
+    pub fn check_timeline(&self) -> Result<(), Error> {
+        match &self.server {
+            Some(server) => self.timelines.meet(&self.host, server),
+            None => Ok(()),
+        }
     }
 
     /// Waits until the connection is lost. Cancel safe.
@@ -90,9 +104,8 @@ async fn establish(
         let mut client = start(target, application_name, stream).await?;
         check_session(&client, target.session_attrs(), &host).await?;
         client.server = identify(&client, &host).await?;
-        if let Some(server) = &client.server {
-            target.timelines().meet(&host.to_string(), server)?;
-        }
+        client.check_timeline()?;
+        target.found(&host);
         Ok(client)
     };
     timeout(target.connect_timeout(), begin)
@@ -117,6 +130,8 @@ async fn start(target: &Target, application_name: &str, stream: Stream) -> Resul
     Ok(Client {
         session,
         server: None,
+        host: host.to_string(),
+        timelines: Arc::clone(target.shared_timelines()),
         closed,
         _connection: AbortOnDropHandle::new(task),
     })

@@ -30,6 +30,11 @@ pub enum Error {
     /// A session was given, but not one of the kind that the URL asks for.
     #[error("{host} is not {wanted}, which target_session_attrs asks for")]
     WrongSession { host: String, wanted: SessionAttrs },
+    /// Sessions that belong together were given by two servers. Worth a retry.
+    #[error(
+        "two servers of the URL answered, one after the other: what is read at one says nothing of the other"
+    )]
+    Elsewhere,
     /// The server takes writes on a timeline that its cluster has left.
     #[error(
         "{host} is on timeline {timeline}, and {at} is on timeline {newest} of the same cluster: a standby was \
@@ -86,6 +91,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::Certificates { .. }
             | Self::WrongSession { .. }
+            | Self::Elsewhere
             | Self::Overtaken { .. } => None,
         }
     }
@@ -94,7 +100,7 @@ impl Error {
     fn weight(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => 0,
-            Self::WrongSession { .. } => 1,
+            Self::WrongSession { .. } | Self::Elsewhere => 1,
             Self::Refused { .. } => 2,
             Self::Tls { .. }
             | Self::Certificates { .. }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::parameters::Parameters;
@@ -18,6 +19,8 @@ pub struct Target {
     hosts: Vec<Host>,
     parameters: Parameters,
     timelines: Arc<Timelines>,
+    /// The place of the host that gave the last session.
+    last: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -47,6 +50,7 @@ impl Target {
             hosts,
             parameters,
             timelines: Arc::default(),
+            last: Arc::default(),
         })
     }
 
@@ -67,13 +71,36 @@ impl Target {
         &self.database
     }
 
-    /// In the order they are tried; never empty.
+    /// As the URL has them; never empty.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
+    /// In the order in which they are tried. Where only a primary will do, the one that was found last goes
+    /// first: one that does not answer, named before it, would cost every session its time.
+    pub(crate) fn hosts_in_turn(&self) -> Vec<&Host> {
+        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        let last = self.last.load(Ordering::Relaxed);
+        if self.session_attrs() == SessionAttrs::ReadWrite && last < hosts.len() {
+            let found = hosts.remove(last);
+            hosts.insert(0, found);
+        }
+        hosts
+    }
+
+    /// This host gave a session of the kind asked for.
+    pub fn found(&self, host: &Host) {
+        if let Some(place) = self.hosts.iter().position(|one| one == host) {
+            self.last.store(place, Ordering::Relaxed);
+        }
+    }
+
     /// What the sessions of this target have met.
     pub fn timelines(&self) -> &Timelines {
+        &self.timelines
+    }
+
+    pub(crate) fn shared_timelines(&self) -> &Arc<Timelines> {
         &self.timelines
     }
 
@@ -116,6 +143,7 @@ impl Target {
         self.hosts.iter().map(|host| {
             let mut one = self.clone();
             one.hosts = vec![host.clone()];
+            one.last = Arc::default();
             one.parameters.session_attrs = SessionAttrs::Any;
             one
         })

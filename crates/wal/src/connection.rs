@@ -68,7 +68,8 @@ impl Connection {
     }
 
     async fn establish(target: &Target, stream: connect::Stream) -> Result<Self, Error> {
-        let host = stream.host().to_string();
+        let found = stream.host().clone();
+        let host = found.to_string();
         let Session { wire, pid } = startup::start(target, stream).await?;
         let mut connection = Self {
             wire,
@@ -98,6 +99,7 @@ impl Connection {
         }
         let patience = connection.show("wal_sender_timeout").await?;
         connection.sender_timeout = duration(&patience)?;
+        target.found(&found);
         Ok(connection)
     }
 

@@ -55,9 +55,10 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
         ));
     }
     let Some(there) = &found.slot else {
-        return Verdict::Rebuild(format!(
-            "replication slot {slot} does not exist: it was dropped"
-        ));
+        return Verdict::Rebuild(match stored.lineage.timeline == found.lineage.timeline {
+            true => format!("replication slot {slot} does not exist: it was dropped"),
+            false => format!("{what}, and replication slot {slot} does not exist there"),
+        });
     };
     if !there.is_ours(&found.database) {
         return Verdict::Refuse(format!(

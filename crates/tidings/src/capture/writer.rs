@@ -142,8 +142,9 @@ impl<'a> Writer<'a> {
         self.session.closed().await;
     }
 
-    /// Compares the catalog with what this session began with.
+    /// Compares the catalog with what this session began with. A promoted server may have been met meanwhile.
     pub async fn check(&self) -> Result<(), Fault> {
+        self.session.check_timeline()?;
         self.guard.check(&self.session).await
     }
 

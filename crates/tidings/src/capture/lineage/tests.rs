@@ -190,6 +190,7 @@ fn a_promoted_standby_that_lacks_what_we_have_is_compared() {
     assert_rebuilds(&stranger, "did not come from that timeline");
     let mut bare = promoted(4000);
     bare.slot = None;
-    assert_rebuilds(&bare, "does not exist");
+    assert_rebuilds(&bare, "a standby was promoted");
+    assert_rebuilds(&bare, "tidings does not exist there");
     assert_rebuilds(&confirmed(promoted(4000), 2001), "moved by somebody else");
 }
