@@ -8,6 +8,7 @@ mod deliveries;
 mod doctor;
 mod endpoints;
 mod explain;
+mod failover;
 mod faults;
 mod guard;
 mod harness;

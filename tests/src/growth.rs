@@ -50,14 +50,15 @@ struct Project {
 pub struct Grown(Vec<Project>);
 
 impl Growth {
-    /// Starts as role `worker`, on table `projects` of the reference pack.
-    pub async fn start(stage: &Stage, random: &mut Random) -> Self {
+    /// Starts as role `worker`, on table `projects` of the reference pack. `name` tells its rows from those of
+    /// another one.
+    pub async fn start(stage: &Stage, name: &str, random: &mut Random) -> Self {
         let (pace, _) = watch::channel(Pace::Usual);
         let changes = Arc::new(AtomicUsize::new(0));
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {
             let writer = Writer {
-                name: format!("g{number}"),
+                name: format!("{name}{number}"),
                 made: 0,
                 projects: Vec::new(),
                 random: random.fork(),
@@ -183,6 +184,11 @@ impl Writer {
 }
 
 impl Grown {
+    /// Takes another account in.
+    pub fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Compares what is told with what is there, and with what ever was.
     pub async fn audit(&self, stage: &Stage, all: &Receiver) -> Tally {
         let mut tally = Tally::default();

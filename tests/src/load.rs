@@ -47,6 +47,18 @@ impl Load {
     /// Starts as role `worker`, on the tables of the reference pack. `name` tells its rows from those
     /// of another load on the same stage.
     pub async fn start(stage: &Stage, name: &str, random: &mut Random, pace: Pace) -> Self {
+        let url = stage.server.url_as("worker", "app");
+        Self::start_at(&url, stage, name, random, pace).await
+    }
+
+    /// The same through this URL, which may lead to another server later on.
+    pub async fn start_at(
+        url: &str,
+        stage: &Stage,
+        name: &str,
+        random: &mut Random,
+        pace: Pace,
+    ) -> Self {
         let markers = "create table if not exists load_markers (marker text primary key)";
         stage.execute(&format!("set role worker; {markers}")).await;
         let (stop, stopped) = watch::channel(false);
@@ -54,7 +66,7 @@ impl Load {
         let mut writers = JoinSet::new();
         for number in 0..pace.connections {
             let writer = Writer {
-                url: stage.server.url_as("worker", "app"),
+                url: url.to_owned(),
                 name: format!("{name}{number}"),
                 connections: 0,
                 transactions: 0,
@@ -199,7 +211,9 @@ impl Writer {
     /// As long as the server takes to come back.
     async fn connect(&mut self) -> Client {
         self.connections += 1;
-        let url = format!("{}?application_name={}", self.url, self.application());
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        let application = self.application();
+        let url = format!("{}{joint}application_name={application}", self.url);
         let begun = Instant::now();
         loop {
             match session(&url).await {

@@ -15,7 +15,7 @@ use crate::{Outcome, Receiver, Settings, Sidecar, eventually, program, tidings};
 /// The tables of the built-in pack `reference`.
 pub const REFERENCE_TABLES: &str = include_str!("../../config/reference.sql");
 
-const DATABASE: &str = "app";
+pub(crate) const DATABASE: &str = "app";
 
 /// Whether somebody reads a logical slot.
 const STREAMING: &str =
@@ -286,7 +286,7 @@ impl Stage {
     }
 }
 
-async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     // Ends with the client, or with the server, which the client then tells.
     tokio::spawn(connection);

@@ -69,6 +69,11 @@ impl Trial {
         tally
     }
 
+    /// The same, through a URL of role `worker`.
+    pub async fn load_at(&mut self, url: &str) -> Load {
+        Load::start_at(url, &self.stage, "w", &mut self.random, Pace::default()).await
+    }
+
     pub async fn audit(&self, expected: &[Expected]) -> Audit {
         let subscribers = [
             Subscriber {

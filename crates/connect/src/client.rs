@@ -3,6 +3,7 @@ use std::future::{Ready, ready};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,16 +14,35 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{ChannelBinding, Error, SessionAttrs, Stream, Target};
+use crate::{ChannelBinding, Error, Host, Identity, SessionAttrs, Stream, Target, Timelines};
 
 /// A SQL session. Dropping it closes the connection at once, whatever was under way.
 pub struct Client {
     session: tokio_postgres::Client,
+    server: Option<Identity>,
+    host: String,
+    timelines: Arc<Timelines>,
     closed: CancellationToken,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl Client {
+    /// Which server this is; `None` where it does not tell.
+    pub fn server(&self) -> Option<&Identity> {
+        self.server.as_ref()
+    }
+
+    /// Asks nobody: whether no other session has met a later timeline of this cluster since.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`]: this session is at a primary from before a promotion.
+    pub fn check_timeline(&self) -> Result<(), Error> {
+        match &self.server {
+            Some(server) => self.timelines.meet(&self.host, server),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the connection is lost. Cancel safe.
     pub async fn closed(&self) {
         self.closed.cancelled().await;
@@ -54,7 +74,7 @@ impl std::fmt::Debug for Client {
 ///
 /// The session prints values in one way whatever the server's and the role's settings are, looks
 /// names up in `pg_catalog` only, may write, and is ended by the server after 30 s of idling inside a
-/// transaction. The URL's `application_name` goes before the one given here.
+/// transaction. A primary of a timeline that its cluster has left is passed over ([`crate::Timelines`]). The URL's `application_name` goes before the one given here.
 ///
 /// # Errors
 /// That of the address whose failure says most, once all were tried.
@@ -81,8 +101,11 @@ async fn establish(
 ) -> Result<Client, Error> {
     let host = stream.host().clone();
     let begin = async {
-        let client = start(target, application_name, stream).await?;
+        let mut client = start(target, application_name, stream).await?;
         check_session(&client, target.session_attrs(), &host).await?;
+        client.server = identify(&client, &host).await?;
+        client.check_timeline()?;
+        target.found(&host);
         Ok(client)
     };
     timeout(target.connect_timeout(), begin)
@@ -106,6 +129,9 @@ async fn start(target: &Target, application_name: &str, stream: Stream) -> Resul
     });
     Ok(Client {
         session,
+        server: None,
+        host: host.to_string(),
+        timelines: Arc::clone(target.shared_timelines()),
         closed,
         _connection: AbortOnDropHandle::new(task),
     })
@@ -136,11 +162,7 @@ fn config(target: &Target, application_name: &str, stream: &Stream) -> Config {
     config
 }
 
-async fn check_session(
-    client: &Client,
-    wanted: SessionAttrs,
-    host: &crate::Host,
-) -> Result<(), Error> {
+async fn check_session(client: &Client, wanted: SessionAttrs, host: &Host) -> Result<(), Error> {
     if wanted == SessionAttrs::Any {
         return Ok(());
     }
@@ -155,6 +177,24 @@ async fn check_session(
     }
     let host = host.to_string();
     Err(Error::WrongSession { host, wanted })
+}
+
+async fn identify(client: &Client, host: &Host) -> Result<Option<Identity>, Error> {
+    let answer = match client.simple_query(Identity::QUERY).await {
+        Ok(answer) => answer,
+        Err(error)
+            if error
+                .code()
+                .is_some_and(|code| Identity::is_withheld(code.code())) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::session(host, error)),
+    };
+    Ok(answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Identity::read(|column| row.get(column)),
+        _ => None,
+    }))
 }
 
 /// Tells `tokio-postgres` that TLS is already there.

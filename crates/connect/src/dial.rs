@@ -12,7 +12,7 @@ use crate::{Address, Error, Host, Stream, Target, socket, tls};
 /// A host's name is resolved when its turn comes.
 pub struct Dial<'a> {
     target: &'a Target,
-    hosts: std::slice::Iter<'a, Host>,
+    hosts: std::vec::IntoIter<&'a Host>,
     resolved: VecDeque<(&'a Host, SocketAddr)>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Dial<'a> {
     pub(crate) fn new(target: &'a Target) -> Self {
         Self {
             target,
-            hosts: target.hosts().iter(),
+            hosts: target.hosts_in_turn().into_iter(),
             resolved: VecDeque::new(),
         }
     }

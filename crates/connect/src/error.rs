@@ -30,6 +30,23 @@ pub enum Error {
     /// A session was given, but not one of the kind that the URL asks for.
     #[error("{host} is not {wanted}, which target_session_attrs asks for")]
     WrongSession { host: String, wanted: SessionAttrs },
+    /// Sessions that belong together were given by two servers. Worth a retry.
+    #[error(
+        "two servers of the URL answered, one after the other: what is read at one says nothing of the other"
+    )]
+    Elsewhere,
+    /// The server takes writes on a timeline that its cluster has left.
+    #[error(
+        "{host} is on timeline {timeline}, and {at} is on timeline {newest} of the same cluster: a standby was \
+         promoted there, and this is a primary from before that. Stop it, or make it a standby of the \
+         promoted one (pg_rewind). If its state is the one that counts, restart `tidings run`"
+    )]
+    Overtaken {
+        host: String,
+        timeline: u32,
+        newest: u32,
+        at: String,
+    },
 }
 
 impl Error {
@@ -73,7 +90,9 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::Tls { .. }
             | Self::Certificates { .. }
-            | Self::WrongSession { .. } => None,
+            | Self::WrongSession { .. }
+            | Self::Elsewhere
+            | Self::Overtaken { .. } => None,
         }
     }
 
@@ -81,9 +100,12 @@ impl Error {
     fn weight(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => 0,
-            Self::WrongSession { .. } => 1,
+            Self::WrongSession { .. } | Self::Elsewhere => 1,
             Self::Refused { .. } => 2,
-            Self::Tls { .. } | Self::Certificates { .. } | Self::Url(_) => 3,
+            Self::Tls { .. }
+            | Self::Certificates { .. }
+            | Self::Url(_)
+            | Self::Overtaken { .. } => 3,
         }
     }
 

@@ -1,18 +1,26 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::parameters::Parameters;
 use crate::url::Url;
-use crate::{Address, ChannelBinding, Dial, Error, Host, SessionAttrs, SslMode, session};
+use crate::{
+    Address, ChannelBinding, Dial, Error, Host, SessionAttrs, SslMode, Timelines, session,
+};
 
 /// Where to connect, as whom, and how: a URL that has been understood.
-#[derive(Clone, PartialEq, Eq)]
+/// Clones share what was met there ([`Timelines`]).
+#[derive(Clone)]
 pub struct Target {
     user: String,
     password: Option<Vec<u8>>,
     database: String,
     hosts: Vec<Host>,
     parameters: Parameters,
+    timelines: Arc<Timelines>,
+    /// The place of the host that gave the last session.
+    last: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -41,6 +49,8 @@ impl Target {
             user,
             hosts,
             parameters,
+            timelines: Arc::default(),
+            last: Arc::default(),
         })
     }
 
@@ -61,9 +71,37 @@ impl Target {
         &self.database
     }
 
-    /// In the order they are tried; never empty.
+    /// As the URL has them; never empty.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// In the order in which they are tried. Where only a primary will do, the one that was found last goes
+    /// first: one that does not answer, named before it, would cost every session its time.
+    pub(crate) fn hosts_in_turn(&self) -> Vec<&Host> {
+        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        let last = self.last.load(Ordering::Relaxed);
+        if self.session_attrs() == SessionAttrs::ReadWrite && last < hosts.len() {
+            let found = hosts.remove(last);
+            hosts.insert(0, found);
+        }
+        hosts
+    }
+
+    /// This host gave a session of the kind asked for.
+    pub fn found(&self, host: &Host) {
+        if let Some(place) = self.hosts.iter().position(|one| one == host) {
+            self.last.store(place, Ordering::Relaxed);
+        }
+    }
+
+    /// What the sessions of this target have met.
+    pub fn timelines(&self) -> &Timelines {
+        &self.timelines
+    }
+
+    pub(crate) fn shared_timelines(&self) -> &Arc<Timelines> {
+        &self.timelines
     }
 
     pub fn session_attrs(&self) -> SessionAttrs {
@@ -98,6 +136,17 @@ impl Target {
             database,
             ..self.clone()
         }
+    }
+
+    /// Each host by itself, whatever kind of session it gives.
+    pub fn each_host(&self) -> impl Iterator<Item = Self> {
+        self.hosts.iter().map(|host| {
+            let mut one = self.clone();
+            one.hosts = vec![host.clone()];
+            one.last = Arc::default();
+            one.parameters.session_attrs = SessionAttrs::Any;
+            one
+        })
     }
 
     /// The same server and database, another role, and its password.

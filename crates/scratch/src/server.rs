@@ -238,11 +238,12 @@ impl Server {
 
     /// On the Unix socket. `user` may carry a password: `name:secret`, both percent-encoded.
     pub fn url_as(&self, user: &str, database: &str) -> String {
-        format!(
-            "postgres://{user}@{}:{}/{database}",
-            self.home.host(),
-            self.port
-        )
+        format!("postgres://{user}@{}/{database}", self.host())
+    }
+
+    /// The Unix socket and the port as a URL has them: for one that names several servers.
+    pub fn host(&self) -> String {
+        format!("{}:{}", self.home.host(), self.port)
     }
 
     /// On 127.0.0.1; the server must have been told to listen there.

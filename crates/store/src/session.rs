@@ -61,6 +61,25 @@ impl Session {
         Ok(session)
     }
 
+    /// The same at the server where another session is.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if another host of the target gave this one: reconnect all of them.
+    pub async fn open_at(
+        target: &Target,
+        schema: &str,
+        purpose: Purpose,
+        server: Option<&connect::Identity>,
+    ) -> Result<Self, Error> {
+        let session = Self::open(target, schema, purpose).await?;
+        match session.server().zip(server) {
+            Some((here, there)) if !here.is_same_server(there) => {
+                Err(Error::Connect(connect::Error::Elsewhere))
+            }
+            _ => Ok(session),
+        }
+    }
+
     pub fn schema(&self) -> &str {
         &self.schema
     }
@@ -68,6 +87,16 @@ impl Session {
     /// Waits until the connection is lost. Cancel safe.
     pub async fn closed(&self) {
         self.client.closed().await;
+    }
+
+    /// Which server this is; `None` where it does not tell.
+    pub fn server(&self) -> Option<&connect::Identity> {
+        self.client.server()
+    }
+
+    /// Asks nobody: whether no other session has met a later timeline of this cluster since.
+    pub fn check_timeline(&self) -> Result<(), Error> {
+        self.client.check_timeline().map_err(Error::Connect)
     }
 
     /// The role that it connected as.

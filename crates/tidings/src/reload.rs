@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use connect::Target;
 use rules::Rules;
 use store::{Purpose, Session, progress};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,6 +39,7 @@ pub struct Reload {
     pub hangups: Hangups,
     /// Those in force.
     pub settings: Arc<Settings>,
+    pub target: Target,
     pub packs: watch::Sender<Arc<Rules>>,
     pub captures: bool,
     pub delivers: bool,
@@ -119,9 +121,8 @@ impl Reload {
     }
 
     async fn session(&self) -> Result<Session, Failure> {
-        let database = &self.settings.database;
-        let target = database.target().map_err(Failure::Settings)?;
-        Ok(Session::open(&target, &database.schema, Purpose::Admin).await?)
+        let schema = &self.settings.database.schema;
+        Ok(Session::open(&self.target, schema, Purpose::Admin).await?)
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activity::Lsn;
-use connect::{SessionAttrs, Target};
+use connect::{Identity, SessionAttrs, Target};
 use tokio::time::timeout;
 
 use crate::command::{self, Row, identifier, literal};
@@ -26,6 +26,7 @@ pub struct Connection {
     pid: i32,
     version: u32,
     sender_timeout: Option<Duration>,
+    server: Option<Identity>,
     /// A command is under way, or was cancelled.
     busy: bool,
 }
@@ -42,7 +43,8 @@ pub struct SystemIdentity {
 }
 
 impl Connection {
-    /// Opens a session at the first address of the target that gives one of the kind asked for.
+    /// Opens a session at the first address of the target that gives one of the kind asked for. A primary of
+    /// a timeline that its cluster has left is passed over ([`connect::Timelines`]).
     ///
     /// # Errors
     /// That of the address whose failure says most, once all were tried. An SQLSTATE of 28 is a wrong
@@ -66,13 +68,15 @@ impl Connection {
     }
 
     async fn establish(target: &Target, stream: connect::Stream) -> Result<Self, Error> {
-        let host = stream.host().to_string();
+        let found = stream.host().clone();
+        let host = found.to_string();
         let Session { wire, pid } = startup::start(target, stream).await?;
         let mut connection = Self {
             wire,
             pid,
             version: 0,
             sender_timeout: None,
+            server: None,
             busy: false,
         };
         let wanted = target.session_attrs();
@@ -81,6 +85,10 @@ impl Connection {
             if !wanted.accepts(&answer) {
                 return Err(connect::Error::WrongSession { host, wanted }.into());
             }
+        }
+        connection.server = connection.identity().await?;
+        if let Some(server) = &connection.server {
+            target.timelines().meet(&host, server)?;
         }
         let version = connection.show("server_version_num").await?;
         let missing = Malformed::MissingAnswer("a version");
@@ -91,6 +99,7 @@ impl Connection {
         }
         let patience = connection.show("wal_sender_timeout").await?;
         connection.sender_timeout = duration(&patience)?;
+        target.found(&found);
         Ok(connection)
     }
 
@@ -107,6 +116,11 @@ impl Connection {
     /// The server's `wal_sender_timeout`; `None` where it is off.
     pub fn sender_timeout(&self) -> Option<Duration> {
         self.sender_timeout
+    }
+
+    /// Which server this is; `None` where it does not tell.
+    pub fn server(&self) -> Option<&Identity> {
+        self.server.as_ref()
     }
 
     pub async fn identify_system(&mut self) -> Result<SystemIdentity, Error> {
@@ -190,6 +204,14 @@ impl Connection {
         let rows = self.query(&format!("TIMELINE_HISTORY {timeline}")).await?;
         let text = value(&rows, 1).ok_or(Malformed::MissingAnswer("a timeline's history"))?;
         Ok(TimelineHistory::parse(text)?)
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Error> {
+        match self.query(Identity::QUERY).await {
+            Ok(rows) => Ok(Identity::read(|column| value(&rows, column))),
+            Err(Error::Server(error)) if Identity::is_withheld(&error.code) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn no_snapshot(&self) -> &'static str {

@@ -91,6 +91,7 @@ impl Server {
             assert_eq!(tag, b'Q');
             let command = String::from_utf8(body.to_vec()).unwrap();
             let answer = match command.trim_end_matches('\0') {
+                connect::Identity::QUERY => "it does not tell",
                 "SHOW server_version_num" => "150018",
                 "SHOW wal_sender_timeout" => sender_timeout,
                 start => {

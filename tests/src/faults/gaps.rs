@@ -33,7 +33,7 @@ impl Field {
         stage.settings.set("capture.rebuilds_per_hour", 100_000);
         let sidecar = stage.run().await;
         stage.until_compared().await;
-        let growth = Growth::start(&stage, &mut random).await;
+        let growth = Growth::start(&stage, "g", &mut random).await;
         growth.until_more(10).await;
         let field = Self {
             stage,

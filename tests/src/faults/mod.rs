@@ -5,6 +5,7 @@
 //! can falsify. A round is one stage with its own seed: the same seed draws the same faults.
 
 mod disk;
+mod failover;
 mod gaps;
 mod large;
 mod network;
@@ -46,6 +47,14 @@ impl Scenario {
         (self.play)(Random::new(seed), runs).await
     }
 
+    /// The first major of Postgres that it can be done to.
+    pub fn since(&self) -> u16 {
+        match self.name {
+            "failover" => failover::SYNCED_SLOTS_SINCE,
+            _ => 14,
+        }
+    }
+
     /// The one of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -67,7 +76,7 @@ macro_rules! scenarios {
 }
 
 /// Every row, in the order of docs/faults.md.
-pub static SCENARIOS: [Scenario; 26] = scenarios![
+pub static SCENARIOS: [Scenario; 28] = scenarios![
     "sidecar-killed", "the sidecar is killed (SIGKILL)": 2000, 50, 20, processes::sidecar_killed;
     "deliverer-killed", "a process that only delivers is killed": 200, 25, 20, processes::deliverer_killed;
     "sidecar-terminated", "the sidecar is told to stop and started anew": 100, 50, 4, processes::sidecar_terminated;
@@ -91,6 +100,8 @@ pub static SCENARIOS: [Scenario; 26] = scenarios![
     "slot-invalidated", "the slot's WAL is removed (max_slot_wal_keep_size)": 20, 5, 1, gaps::slot_invalidated;
     "publication-recreated", "the publication is dropped and made again": 20, 5, 1, gaps::publication_recreated;
     "10,000-unobserved", "10,000 changes happen without a slot": 3, 1, 0, gaps::ten_thousand;
+    "failover", "the primary is killed, a standby with the synced slot promoted (17+)": 20, 1, 1, failover::with_the_slot;
+    "failover-without-slot", "the same where the standby has no copy of the slot": 20, 1, 1, failover::without_the_slot;
     "receiver-faults", "a subscriber fails, hangs, redirects, slows down or is gone": 100, 25, 4, receivers::misbehave;
     "large-transaction", "1,000,000 rows in a transaction": 1, 1, 0, large::million;
     "large-killed", "the sidecar is killed in the middle of it": 10, 10, 0, large::million_killed;

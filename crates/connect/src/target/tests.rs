@@ -125,3 +125,22 @@ fn timeouts_have_libpqs_units() {
     let off = super::Target::parse("postgres://u@h/d?keepalives_idle=7&keepalives=0").unwrap();
     assert_eq!(off.parameters().keepalive, None);
 }
+
+#[test]
+fn where_only_a_primary_will_do_the_one_found_last_is_tried_first() {
+    let in_turn = |target: &Target| {
+        let hosts = target.hosts_in_turn().into_iter();
+        hosts.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let primary = target("postgres://u@a,b,c/d?target_session_attrs=read-write");
+    assert_eq!(in_turn(&primary), ["a:5432", "b:5432", "c:5432"]);
+    primary.clone().found(&primary.hosts()[1]);
+    assert_eq!(in_turn(&primary), ["b:5432", "a:5432", "c:5432"]);
+    assert_eq!(primary.to_string(), "u@a:5432,b:5432,c:5432/d");
+    // Any would do, so a standby would be kept to for ever.
+    let any = target("postgres://u@a,b/d");
+    any.found(&any.hosts()[1]);
+    assert_eq!(in_turn(&any), ["a:5432", "b:5432"]);
+    let one: Vec<Target> = primary.each_host().collect();
+    assert_eq!(in_turn(&one[2]), ["c:5432"]);
+}

@@ -11,6 +11,7 @@ mod schema;
 mod server;
 mod setting;
 mod slots;
+mod standing;
 mod wal_directory;
 
 pub use clock::clock;
@@ -21,6 +22,7 @@ pub use schema::{Migrations, migrations};
 pub use server::{Server, server};
 pub use setting::{Settings, settings};
 pub use slots::{Slot, slots};
+pub use standing::{Standing, standing};
 pub use wal_directory::wal_directory;
 
 use crate::{Error, Session};

@@ -110,6 +110,7 @@ async fn look(
         Some(session) => session,
         None => session.insert(Session::open(&context.target, schema, Purpose::Write).await?),
     };
+    session.check_timeline()?;
     let name = &context.settings.capture.slot;
     let slot = catalog::slot(session, name).await?;
     let stage = slot

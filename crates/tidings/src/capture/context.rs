@@ -4,6 +4,7 @@ use connect::Target;
 use rules::Rules;
 use tokio::sync::{Notify, watch};
 
+use super::committed::Committed;
 use super::silences::Silences;
 use crate::settings::Settings;
 use api::Health;
@@ -18,4 +19,5 @@ pub struct Context {
     /// Told after each commit that appended actions.
     pub appended: Arc<Notify>,
     pub silences: Silences,
+    pub committed: Committed,
 }

@@ -9,6 +9,7 @@ use store::progress::{self, Lineage, Progress};
 use store::{Session, gaps, reconcile};
 use wal::Connection;
 
+use super::committed::Ends;
 use super::guard::Guard;
 use super::lineage::{Found, Verdict, judge};
 use super::{Context, Fault, rebuild};
@@ -57,7 +58,15 @@ pub async fn find(
     }
     let progress = progress::take_over(&session, connection.pid()).await?;
     // The last session may have committed meanwhile: what is judged is what it left.
-    let found = look(&session, &mut connection, &server, &progress, oid).await?;
+    let mut found = look(&session, &mut connection, &server, &progress, oid).await?;
+    found.committed = context.committed.ends();
+    if let Some((from, until)) = found.never_had() {
+        tracing::warn!(
+            wal.from = %from, wal.until = %until,
+            "what was told of transactions in this range is not in this database: the standby that was \
+             promoted never had them"
+        );
+    }
     let mut broken = None;
     match judge(&progress, &found) {
         Verdict::Refuse(text) => return Err(Fault::Operator(text)),
@@ -116,6 +125,7 @@ pub async fn look(
         slot: catalog::slot(session, &stored.slot).await?,
         flushed: Some(identity.flush_lsn),
         branch,
+        committed: Ends::default(),
     })
 }
 

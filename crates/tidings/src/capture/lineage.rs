@@ -4,6 +4,8 @@ use activity::Lsn;
 use store::catalog::Slot;
 use store::progress::{Lineage, Progress};
 
+use super::committed::Ends;
+
 /// What is there.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -14,6 +16,16 @@ pub struct Found {
     pub flushed: Option<Lsn>,
     /// Where the server's timeline left the stored one; `None` where it never came by that, or nobody knows.
     pub branch: Option<Lsn>,
+    /// What this process has committed, at this server or at the one before it.
+    pub committed: Ends,
+}
+
+impl Found {
+    /// What this process has told of and this server never had, as a range of WAL.
+    pub fn never_had(&self) -> Option<(Lsn, Lsn)> {
+        let range = self.branch.zip(self.committed.last());
+        range.filter(|(branch, end)| branch < end)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +55,10 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
         ));
     }
     let Some(there) = &found.slot else {
-        return Verdict::Rebuild(format!(
-            "replication slot {slot} does not exist: it was dropped"
-        ));
+        return Verdict::Rebuild(match stored.lineage.timeline == found.lineage.timeline {
+            true => format!("replication slot {slot} does not exist: it was dropped"),
+            false => format!("{what}, and replication slot {slot} does not exist there"),
+        });
     };
     if !there.is_ours(&found.database) {
         return Verdict::Refuse(format!(
@@ -58,6 +71,7 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
         let setting = match there.invalidation.as_deref() {
             Some("idle_timeout") => "idle_replication_slot_timeout",
             Some("wal_level_insufficient") => "wal_level",
+            Some("rows_removed") => "hot_standby_feedback",
             _ => "max_slot_wal_keep_size",
         };
         return Verdict::Rebuild(format!(
@@ -81,8 +95,17 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
                 "{what}, and it left that timeline at {branch}, before progress at {}",
                 stored.end_lsn
             )),
-            Some(_) if confirmed > stored.confirm_limit => {
-                Verdict::Rebuild(format!("{what}, and {}", moved(stored, confirmed)))
+            Some(_) if confirmed > stored.confirm_limit => Verdict::Rebuild(format!(
+                "{what}, and {}. Or this standby lacks our last commits: nobody waited for it",
+                moved(stored, confirmed)
+            )),
+            // We remember commits that the slot has passed and that did not come along.
+            Some(_) if found.committed.any_between(stored.end_lsn, confirmed) => {
+                Verdict::Rebuild(format!(
+                    "{what}, and it lacks what we committed after {}, while its slot is at {confirmed}: nobody \
+                     waited for this standby",
+                    stored.end_lsn
+                ))
             }
             // A standby that nobody waited for can have a slot of later than its last commit of ours.
             Some(_) => Verdict::Follow {

@@ -6,6 +6,7 @@
 
 mod announcement;
 pub mod budget;
+mod committed;
 mod context;
 mod derive;
 mod fault;
@@ -35,6 +36,7 @@ use store::Session;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use committed::Committed;
 pub use context::Context;
 pub use fault::Fault;
 pub use footing::look;

@@ -49,7 +49,8 @@ pub async fn live(
     backoff: &mut Backoff,
     stages: &mut watch::Receiver<Stage>,
 ) -> Result<(), Fault> {
-    let Some(connected) = unless(stop, in_time(ANSWER_MAX, connect(context))).await else {
+    let connecting = in_time(connect_max(context), connect(context));
+    let Some(connected) = unless(stop, connecting).await else {
         return Ok(());
     };
     let (session, mut connection) = connected?;
@@ -103,6 +104,13 @@ pub async fn live(
     Ok(())
 }
 
+/// Every host of the URL may take its time before the next one is tried.
+fn connect_max(context: &Context) -> Duration {
+    let hosts = u32::try_from(context.target.hosts().len()).unwrap_or(u32::MAX);
+    let each = context.target.connect_timeout();
+    ANSWER_MAX.saturating_add(each.saturating_mul(hosts))
+}
+
 /// Both connections, neither of them at work yet.
 async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     let schema = &context.settings.database.schema;
@@ -110,6 +118,11 @@ async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     let mut connection = Connection::open(&context.target).await?;
     // From Postgres 18 on a lost publication is told by a warning alone, which a role may have silenced.
     connection.query("set client_min_messages = notice").await?;
+    // A host of the URL may have come or gone in between.
+    let servers = session.server().zip(connection.server());
+    if servers.is_some_and(|(sql, replication)| !sql.is_same_server(replication)) {
+        return Err(wal::Error::from(connect::Error::Elsewhere).into());
+    }
     Ok((session, connection))
 }
 
@@ -122,6 +135,7 @@ async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Strea
         rules,
         guard,
         progress,
+        lineage,
         confirmed,
         ..
     } = footing;
@@ -130,6 +144,7 @@ async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Strea
         "capture begins"
     );
     let start = start(context, &progress);
+    context.committed.begin(lineage.timeline, progress.end_lsn);
     let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
     let stream = connection.stream(&start).await?;
     Ok((writer, stream, confirmed))

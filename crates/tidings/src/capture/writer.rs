@@ -142,8 +142,9 @@ impl<'a> Writer<'a> {
         self.session.closed().await;
     }
 
-    /// Compares the catalog with what this session began with.
+    /// Compares the catalog with what this session began with. A promoted server may have been met meanwhile.
     pub async fn check(&self) -> Result<(), Fault> {
+        self.session.check_timeline()?;
         self.guard.check(&self.session).await
     }
 
@@ -173,6 +174,7 @@ impl<'a> Writer<'a> {
                 // The rows have served: a commit that waits must not keep them in memory.
                 drop(group);
                 self.write(reached, &batch).await?;
+                self.context.committed.reach(self.progress.end_lsn);
             }
         }
         self.in_transaction = in_transaction.unwrap_or(self.in_transaction);

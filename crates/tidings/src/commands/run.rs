@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use api::{Health, Server};
+use connect::Target;
 use store::progress::{self, Lineage};
 use store::{Purpose, Session, catalog};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +22,8 @@ use crate::{Failure, capture, deliver, packs, telemetry};
 
 /// How long a stop may take before it is forced.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long each host of the URL has to answer before one of them is chosen.
+const SURVEY_MAX: Duration = Duration::from_secs(3);
 
 pub async fn run(
     settings: Settings,
@@ -81,13 +84,15 @@ pub async fn serve(
             "a delivery that fails is tried again"
         );
     }
-    if !prepared(&settings, does(Role::Deliver), stop).await? {
+    connect::survey(&target, SURVEY_MAX).await;
+    if !prepared(&settings, &target, does(Role::Deliver), stop).await? {
         return Ok(());
     }
     if let Some(hangups) = hangups {
         let reload = Reload {
             hangups,
             settings: settings.clone(),
+            target: target.clone(),
             packs,
             captures: does(Role::Capture),
             delivers: does(Role::Deliver),
@@ -106,6 +111,7 @@ pub async fn serve(
             health: health.clone(),
             appended: appended.clone(),
             silences: capture::Silences::default(),
+            committed: capture::Committed::default(),
         };
         let stop = stop.clone();
         tasks.spawn(async move {
@@ -156,16 +162,16 @@ async fn supervise(
 /// Prepares the database, however long it takes to come up. False where `stop` came first.
 async fn prepared(
     settings: &Settings,
+    target: &Target,
     delivers: bool,
     stop: &CancellationToken,
 ) -> Result<bool, Failure> {
-    let target = settings.database.target().map_err(Failure::Settings)?;
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let preparing = async {
             let mut session =
-                Session::open(&target, &settings.database.schema, Purpose::Admin).await?;
-            prepare(settings, &mut session).await?;
+                Session::open(target, &settings.database.schema, Purpose::Admin).await?;
+            prepare(settings, target, &mut session).await?;
             if delivers {
                 deliver::declare(settings, &mut session).await?;
             }
@@ -198,7 +204,11 @@ async fn prepared(
 }
 
 /// Makes sure that setup has run, migrates, and begins progress where setup was done by hand.
-async fn prepare(settings: &Settings, session: &mut Session) -> Result<(), Failure> {
+async fn prepare(
+    settings: &Settings,
+    target: &Target,
+    session: &mut Session,
+) -> Result<(), Failure> {
     let server = catalog::server(session).await?;
     if server.wal_level != "logical" {
         return Err(Failure::NotReady(format!(
@@ -230,8 +240,7 @@ async fn prepare(settings: &Settings, session: &mut Session) -> Result<(), Failu
             settings.capture.slot
         )));
     };
-    let target = settings.database.target().map_err(Failure::Settings)?;
-    let mut connection = Connection::open(&target)
+    let mut connection = Connection::open(target)
         .await
         .context("no replication connection")?;
     let identity = connection

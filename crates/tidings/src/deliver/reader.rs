@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use activity::Seq;
-use connect::Target;
+use connect::{Identity, Target};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use store::delivery::{self, ParkedDelivery, RunningReplay};
@@ -132,8 +132,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub async fn begin(target: &Target, settings: &Arc<Settings>) -> Result<Self, Error> {
-        let session = Session::open(target, &settings.database.schema, Purpose::Write).await?;
+    pub async fn begin(
+        target: &Target,
+        settings: &Arc<Settings>,
+        server: Option<&Identity>,
+    ) -> Result<Self, Error> {
+        let schema = &settings.database.schema;
+        let session = Session::open_at(target, schema, Purpose::Write, server).await?;
         log::read_in_order(&session).await?;
         let (asks, asked) = mpsc::channel(ASKED_MAX);
         let (tells, told) = mpsc::channel(ASKED_MAX);

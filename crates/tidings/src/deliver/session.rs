@@ -128,10 +128,13 @@ impl<'a> Deliverer<'a> {
         let days = context.settings.webhooks.attempt_days;
         let covered = partitions::cover_attempts(&session, Timestamp::now(), days).await?;
         let table = ActionsTable::describe(&session, &context.settings.capture.actions_table).await;
+        // What one of them reads another one settles.
+        let server = session.server().cloned();
+        let server = server.as_ref();
         drop(session);
-        let reader = Reader::begin(&context.target, &context.settings).await?;
-        let backlog = Reader::begin(&context.target, &context.settings).await?;
-        let (settler, leash) = Settler::begin(&context.target, schema).await?;
+        let reader = Reader::begin(&context.target, &context.settings, server).await?;
+        let backlog = Reader::begin(&context.target, &context.settings, server).await?;
+        let (settler, leash) = Settler::begin(&context.target, schema, server).await?;
         Ok(Self {
             context,
             attempter: Attempter {

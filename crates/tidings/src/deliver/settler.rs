@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use connect::Target;
+use connect::{Identity, Target};
 use store::delivery::{self, Settlement, Shard, Taken};
 use store::{Error, Purpose, Remedy, Session};
 use tokio::sync::mpsc;
@@ -54,8 +54,12 @@ pub struct Settler {
 }
 
 impl Settler {
-    pub async fn begin(target: &Target, schema: &str) -> Result<(Self, Leash), Error> {
-        let session = Session::open(target, schema, Purpose::Write).await?;
+    pub async fn begin(
+        target: &Target,
+        schema: &str,
+        server: Option<&Identity>,
+    ) -> Result<(Self, Leash), Error> {
+        let session = Session::open_at(target, schema, Purpose::Write, server).await?;
         let asked = Instant::now();
         answer(delivery::hold(&session)).await?;
         let (hand, leash) = Leash::new(asked);
@@ -106,9 +110,11 @@ async fn settle(
             _ = beat.tick() => None,
         };
         let asked = Instant::now();
-        let report = match order {
-            Some(order) => perform(&mut session, order).await,
-            None => answer(delivery::members(&session))
+        let report = match (session.check_timeline(), order) {
+            // Another session has met a promoted server: this is no longer the log that counts.
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(order)) => perform(&mut session, order).await,
+            (Ok(()), None) => answer(delivery::members(&session))
                 .await
                 .map(Report::Members),
         };

@@ -4,6 +4,7 @@ use store::doctor::{Server, Slot};
 use store::{quote_identifier, quote_literal};
 
 use super::check::{Check, Complaint};
+use super::hosts::Host;
 
 const NAME: &str = "failover";
 /// The first version whose slots go along to a standby.
@@ -11,10 +12,16 @@ const FAILOVER_SLOTS: u32 = 170_000;
 const RECONCILE: &str = "on promotion: reconcile (final states become actions)";
 const EXACTLY_ONCE: &str = "on promotion: exactly once";
 
-/// The settings of a standby are not to be seen from the primary, so they are named.
+/// The settings of a standby are seen only where `database.url` names it, so they are told.
 const ON_THE_STANDBY: &str = "on the standby: sync_replication_slots = on, hot_standby_feedback = on, and dbname in primary_conninfo";
 
-pub fn failover(server: &Server, slots: &[Slot], own: &str, database: &str) -> Check {
+pub fn failover(
+    server: &Server,
+    slots: &[Slot],
+    own: &str,
+    database: &str,
+    hosts: &[Host],
+) -> Check {
     let Some(slot) = slots.iter().find(|slot| slot.name == own) else {
         return Check::skipped(NAME, "there is no slot of ours yet");
     };
@@ -85,10 +92,7 @@ pub fn failover(server: &Server, slots: &[Slot], own: &str, database: &str) -> C
                 "{RECONCILE}; the slot is a failover slot, and no standby streams from a physical slot. With one: name its slot in synchronized_standby_slots; {ON_THE_STANDBY}"
             ),
         ),
-        (_, []) => Check::ok(
-            NAME,
-            format!("{EXACTLY_ONCE}, once the standby has synced the slot; {ON_THE_STANDBY}"),
-        ),
+        (_, []) => copied(hosts),
         (named, ahead) => Check::of(
             NAME,
             "",
@@ -107,6 +111,49 @@ pub fn failover(server: &Server, slots: &[Slot], own: &str, database: &str) -> C
             )],
         ),
     }
+}
+
+/// Every standby is waited for. What is left is whether it has the slot.
+fn copied(hosts: &[Host]) -> Check {
+    let standbys: Vec<_> = hosts
+        .iter()
+        .filter_map(|host| Some((host.name.as_str(), host.standby()?)))
+        .collect();
+    if standbys.is_empty() {
+        return Check::ok(
+            NAME,
+            format!(
+                "{EXACTLY_ONCE}, if the standby has a copy of the slot; {ON_THE_STANDBY}. Looked at where database.url names it"
+            ),
+        );
+    }
+    let lacking = standbys.iter().filter(|(_, standing)| !standing.has_copy);
+    let complaints = lacking.map(|(name, standing)| {
+        let settings = [
+            ("sync_replication_slots", standing.copies_slots),
+            ("hot_standby_feedback", standing.gives_feedback),
+        ];
+        let missing = settings.iter().filter(|(_, on)| !on);
+        let mut mend: Vec<String> = missing
+            .map(|(setting, _)| format!("alter system set {setting} = on; -- on {name}"))
+            .collect();
+        mend.push(match mend.is_empty() {
+            false => format!("select pg_reload_conf(); -- on {name}"),
+            true => format!(
+                "select pg_log_standby_snapshot(); -- on the primary, while `tidings run` reads; else see the log of {name}"
+            ),
+        });
+        Complaint::warn(
+            format!("{RECONCILE}, if {name} is promoted: it has no copy of the slot"),
+            mend.join("\n"),
+        )
+    });
+    let names: Vec<&str> = standbys.iter().map(|(name, _)| *name).collect();
+    let well = format!(
+        "{EXACTLY_ONCE}: {} has a copy of the slot",
+        names.join(", ")
+    );
+    Check::of(NAME, well, complaints)
 }
 
 /// A list of names as a setting has it; a quoted one is taken as it is.
@@ -130,7 +177,8 @@ fn set<'a>(names: impl Iterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
     use crate::doctor::check::Status;
-    use store::doctor::Settings;
+    use crate::doctor::hosts::Answer;
+    use store::doctor::{Settings, Standing};
 
     fn server(version: u32, synchronized: &str) -> Server {
         Server {
@@ -223,7 +271,7 @@ mod tests {
             ),
             (server(180_000, ""), vec![], Status::Skipped, "no slot"),
         ] {
-            let check = failover(&server, &slots, "tidings", "app");
+            let check = failover(&server, &slots, "tidings", "app", &[]);
             assert_eq!(check.status, status, "{check:?}");
             assert!(check.message.contains(says), "{check:?}");
         }
@@ -232,7 +280,7 @@ mod tests {
     #[test]
     fn a_mend_names_every_standby_that_is_to_be_waited_for() {
         let slots = [ours(true), standby("a", true), standby("b", true)];
-        let mend = failover(&server(180_000, "a"), &slots, "tidings", "app")
+        let mend = failover(&server(180_000, "a"), &slots, "tidings", "app", &[])
             .mend
             .unwrap();
         assert!(
@@ -240,12 +288,46 @@ mod tests {
             "{mend}"
         );
         let slots = [ours(true), standby("a", true)];
-        let mend = failover(&server(180_000, "a, b"), &slots, "tidings", "app")
+        let mend = failover(&server(180_000, "a, b"), &slots, "tidings", "app", &[])
             .mend
             .unwrap();
         assert!(
             mend.starts_with("alter system set synchronized_standby_slots = 'a';"),
             "{mend}"
         );
+    }
+
+    #[test]
+    fn a_standby_of_the_url_is_asked_whether_it_has_the_slot() {
+        let slots = [ours(true), standby("a", true)];
+        let told = |has_copy, copies_slots| {
+            let standing = Standing {
+                in_recovery: true,
+                has_copy,
+                copies_slots,
+                gives_feedback: true,
+            };
+            let answer = Ok(Answer {
+                server: None,
+                standing,
+            });
+            let host = Host {
+                name: "h:1".to_owned(),
+                answer,
+            };
+            failover(&server(180_000, "a"), &slots, "tidings", "app", &[host])
+        };
+        let well = told(true, true);
+        assert_eq!(well.status, Status::Ok);
+        assert_eq!(
+            well.message,
+            format!("{EXACTLY_ONCE}: h:1 has a copy of the slot")
+        );
+        let off = told(false, false);
+        assert_eq!(off.status, Status::Warn);
+        assert!(off.message.starts_with(RECONCILE), "{}", off.message);
+        assert!(off.mend.unwrap().contains("sync_replication_slots = on;"));
+        let young = told(false, true).mend.unwrap();
+        assert!(young.contains("pg_log_standby_snapshot()"), "{young}");
     }
 }

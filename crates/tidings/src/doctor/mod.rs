@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod connection;
 mod failover;
+mod hosts;
 mod patient;
 mod probe;
 mod publication;
@@ -23,8 +24,9 @@ use crate::Failure;
 use crate::settings::Settings;
 
 /// All checks, in the order in which they are told: from the connection to what it is for.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "connection",
+    "hosts",
     "admin_connection",
     "server",
     "encoding",

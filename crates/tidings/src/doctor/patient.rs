@@ -13,7 +13,8 @@ use wal::{Connection, SystemIdentity};
 
 use super::check::Check;
 use super::connection::{Replication, unreachable};
-use super::{clock, connection, failover, probe, publication, role, server, setup, slot};
+use super::hosts::{Answer, Host};
+use super::{clock, connection, failover, hosts, probe, publication, role, server, setup, slot};
 use crate::check::{Facts, of_columns, unfilled};
 use crate::failure::chain;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub struct Patient<'a> {
     admin: Option<Session>,
     server: Server,
     slots: Vec<Slot>,
+    hosts: Vec<Host>,
     checks: Vec<Check>,
 }
 
@@ -70,7 +72,12 @@ impl<'a> Patient<'a> {
             Err(error) => return Ok(Err(refused(&error))),
         };
         let (admin, admin_check) = administrator(settings).await?;
-        let checks = vec![Check::ok(NAME, target.to_string()), admin_check];
+        let hosts = hosts_of(settings, &target).await?;
+        let checks = vec![
+            Check::ok(NAME, target.to_string()),
+            hosts::hosts(target.session_attrs(), &hosts),
+            admin_check,
+        ];
         Ok(Ok(Self {
             settings,
             target,
@@ -78,6 +85,7 @@ impl<'a> Patient<'a> {
             admin,
             server,
             slots,
+            hosts,
             checks,
         }))
     }
@@ -395,7 +403,7 @@ impl<'a> Patient<'a> {
             slot::retained_wal(slot, &self.server.settings),
             slot::orphan_slots(slots, own, database),
             slot::idle_slots(slots, own, database),
-            failover::failover(&self.server, slots, own, database),
+            failover::failover(&self.server, slots, own, database, &self.hosts),
         ];
         self.checks.extend(checks);
         let open = catalog::open_transactions(self.wide()).await;
@@ -436,6 +444,29 @@ impl<'a> Patient<'a> {
             differs,
         )])
     }
+}
+
+/// How each host of a URL that names several stands.
+async fn hosts_of(settings: &Settings, target: &Target) -> Result<Vec<Host>, Failure> {
+    let mut hosts = Vec::new();
+    for (place, host) in target.hosts().iter().enumerate() {
+        // What is met at one of them is not held against another.
+        let fresh = settings.database.target().map_err(Failure::Settings)?;
+        let Some(one) = fresh.each_host().nth(place) else {
+            continue;
+        };
+        let asked = async {
+            let session = Session::open(&one, &settings.database.schema, Purpose::Read).await?;
+            let standing = doctor::standing(&session, &settings.capture.slot).await?;
+            let server = session.server().cloned();
+            Ok::<_, store::Error>(Answer { server, standing })
+        };
+        hosts.push(Host {
+            name: host.to_string(),
+            answer: asked.await.map_err(|error| chain(&error)),
+        });
+    }
+    Ok(hosts)
 }
 
 /// Who sets up, where one is named.

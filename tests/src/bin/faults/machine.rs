@@ -5,6 +5,11 @@ use std::thread::available_parallelism;
 
 use scratch::Binaries;
 
+/// Of the servers that are tried, if there are any.
+pub(crate) fn postgres_major() -> u16 {
+    Binaries::find().map_or(0, |binaries| binaries.version.major)
+}
+
 pub(crate) fn describe() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();

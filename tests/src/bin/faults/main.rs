@@ -59,6 +59,14 @@ fn main() -> ExitCode {
 /// As many as it takes for all runs, or the one that is asked for.
 fn rounds(scenario: &'static Scenario, arguments: &Arguments, random: &mut Random) -> Vec<Round> {
     let mut left = arguments.runs.unwrap_or(scenario.runs);
+    if machine::postgres_major() < scenario.since() {
+        println!(
+            "{}: not before Postgres {}",
+            scenario.name,
+            scenario.since()
+        );
+        return Vec::new();
+    }
     if let Some(seed) = arguments.round {
         let runs = arguments.runs.unwrap_or(scenario.round);
         return vec![Round {

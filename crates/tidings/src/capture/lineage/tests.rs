@@ -42,6 +42,7 @@ fn found() -> Found {
         slot: Some(slot()),
         flushed: Some(Lsn::new(5000)),
         branch: None,
+        committed: Ends::default(),
     }
 }
 
@@ -133,6 +134,7 @@ fn a_slot_that_leads_nowhere_is_made_anew() {
     assert_rebuilds(&lost(None), "max_slot_wal_keep_size");
     assert_rebuilds(&lost(Some("wal_removed")), "max_slot_wal_keep_size");
     assert_rebuilds(&lost(Some("idle_timeout")), "idle_replication_slot_timeout");
+    assert_rebuilds(&lost(Some("rows_removed")), "hot_standby_feedback");
     assert_rebuilds(&confirmed(found(), 2001), "moved by somebody else");
     let mut early = found();
     early.flushed = Some(Lsn::new(999));
@@ -152,6 +154,35 @@ fn a_promoted_standby_is_followed_where_its_slot_fits() {
 }
 
 #[test]
+fn who_remembers_commits_that_did_not_come_along_knows_a_gap_from_marks() {
+    let ends = |ends: &[u64]| ends.iter().copied().map(Lsn::new).collect::<Ends>();
+    let ahead = |committed: &[u64]| Found {
+        committed: ends(committed),
+        ..confirmed(promoted(4000), 1100)
+    };
+    // All that was committed came along, or is sent again: the slot is ahead by marks, as far as this process
+    // knows. Another one may have captured since.
+    let follow = Verdict::Follow { compare: true };
+    assert_eq!(judge(&stored(), &ahead(&[900, 1000])), follow);
+    assert_eq!(judge(&stored(), &ahead(&[1000, 1101])), follow);
+    assert_rebuilds(
+        &ahead(&[1000, 1100, 1200]),
+        "it lacks what we committed after 0/3E8",
+    );
+    let behind = Found {
+        committed: ends(&[1000, 1500]),
+        ..promoted(1200)
+    };
+    assert_eq!(
+        judge(&stored(), &behind),
+        Verdict::Follow { compare: false }
+    );
+    assert_eq!(behind.never_had(), Some((Lsn::new(1200), Lsn::new(1500))));
+    assert_eq!(ahead(&[1000, 1100]).never_had(), None);
+    assert_eq!(found().never_had(), None);
+}
+
+#[test]
 fn a_promoted_standby_that_lacks_what_we_have_is_compared() {
     assert_rebuilds(&promoted(999), "before progress at 0/3E8");
     let mut stranger = promoted(4000);
@@ -159,6 +190,7 @@ fn a_promoted_standby_that_lacks_what_we_have_is_compared() {
     assert_rebuilds(&stranger, "did not come from that timeline");
     let mut bare = promoted(4000);
     bare.slot = None;
-    assert_rebuilds(&bare, "does not exist");
+    assert_rebuilds(&bare, "a standby was promoted");
+    assert_rebuilds(&bare, "tidings does not exist there");
     assert_rebuilds(&confirmed(promoted(4000), 2001), "moved by somebody else");
 }
