@@ -64,5 +64,6 @@ short_cut! {
     after_a_recreated_publication_every_final_state_is_told_once: "publication-recreated";
     a_failover_with_the_slot_is_exactly_once: "failover";
     after_a_failover_without_the_slot_every_final_state_is_told_once: "failover-without-slot";
+    after_10_000_unobserved_changes_every_final_state_is_told_once_and_marked: "10,000-unobserved";
     subscribers_that_misbehave_get_everything_in_the_end: "receiver-faults";
 }

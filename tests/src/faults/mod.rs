@@ -99,7 +99,7 @@ pub static SCENARIOS: [Scenario; 28] = scenarios![
     "slot-dropped", "the slot is dropped, of a sidecar that runs or is dead": 60, 10, 3, gaps::slot_dropped;
     "slot-invalidated", "the slot's WAL is removed (max_slot_wal_keep_size)": 20, 5, 1, gaps::slot_invalidated;
     "publication-recreated", "the publication is dropped and made again": 20, 5, 1, gaps::publication_recreated;
-    "10,000-unobserved", "10,000 changes happen without a slot": 3, 1, 0, gaps::ten_thousand;
+    "10,000-unobserved", "10,000 changes happen without a slot": 5, 1, 1, gaps::ten_thousand;
     "failover", "the primary is killed, a standby with the synced slot promoted (17+)": 20, 1, 1, failover::with_the_slot;
     "failover-without-slot", "the same where the standby has no copy of the slot": 20, 1, 1, failover::without_the_slot;
     "receiver-faults", "a subscriber fails, hangs, redirects, slows down or is gone": 100, 25, 4, receivers::misbehave;

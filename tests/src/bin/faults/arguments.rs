@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     pub(crate) seed: Option<u64>,
     /// The seed of the one round to play.
     pub(crate) round: Option<u64>,
-    /// Of each scenario, instead of its own number.
+    /// Of each scenario at most.
     pub(crate) runs: Option<usize>,
     pub(crate) at_once: usize,
     pub(crate) write: Option<PathBuf>,

@@ -81,7 +81,7 @@ pub(crate) fn render(lines: &[Line], seed: u64, took: Duration) -> String {
     );
     page += "| scenario | what is done | runs | actions | lost | twice | undelivered | repeated | unobserved | \
              recovery p50 | max |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-    for (scenario, tally, _) in lines {
+    for (scenario, tally) in lines {
         let audit = &tally.audit;
         let _ = writeln!(
             page,
@@ -106,7 +106,7 @@ pub(crate) fn render(lines: &[Line], seed: u64, took: Duration) -> String {
 /// Where the seed chose among several things: which, and how often.
 fn hits(lines: &[Line]) -> String {
     let mut text = String::new();
-    for (scenario, tally, _) in lines {
+    for (scenario, tally) in lines {
         if tally.hits.is_empty() {
             continue;
         }
@@ -116,7 +116,7 @@ fn hits(lines: &[Line]) -> String {
             .collect();
         let _ = writeln!(text, "- **{}**: {}", scenario.name, hits.join(", "));
     }
-    for (scenario, tally, _) in lines {
+    for (scenario, tally) in lines {
         if let Some(peak) = tally.peak_bytes {
             let peak = peak >> 20;
             let _ = writeln!(text, "- **{}**: at most {peak} MB of memory", scenario.name);
