@@ -63,6 +63,7 @@ pub(super) async fn frozen(random: Random, runs: usize) -> Tally {
         std::mem::swap(&mut active, &mut standby);
     }
     until_one_stands_by(&trial.stage).await;
+    tally.promise("the takeover", SENDER_TIMEOUT + TAKEOVER_MAX);
     tally.outlived(&mut active);
     tally.outlived(&mut standby);
     trial.close(load, tally).await
