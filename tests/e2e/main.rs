@@ -12,6 +12,7 @@ mod explain;
 mod failover;
 mod guard;
 mod harness;
+mod hosts;
 mod identity;
 mod idle;
 mod images;

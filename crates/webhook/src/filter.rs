@@ -19,7 +19,7 @@ pub struct Filter {
 
 /// Types of what Tidings says of itself. An endpoint gets them only where its list of types lets them
 /// through: one without a list does not.
-const NOTICES: [&str; 1] = ["endpoint_disabled"];
+const NOTICES: [&str; 3] = ["endpoint_disabled", "capture_gap", "wal_budget"];
 
 /// What a [`Filter`] looks at.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +134,14 @@ mod tests {
             (&["*"][..], true),
         ] {
             assert_eq!(types(patterns).matches(&notice), wanted, "{patterns:?}");
+        }
+        for action_type in NOTICES {
+            let notice = Subject {
+                action_type,
+                ..notice
+            };
+            assert!(!types(&[]).matches(&notice), "{action_type}");
+            assert!(types(&[action_type]).matches(&notice), "{action_type}");
         }
     }
 
