@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scratch::{Server, StopMode};
+use scratch::Server;
 use serde_json::Value;
 use tests::{PATIENCE, Random, Receiver, Sidecar, Stage, eventually};
 
@@ -499,75 +499,4 @@ async fn a_slot_of_somebody_else_under_our_name_is_left_alone() {
             .await,
         0
     );
-}
-
-/// The standby takes the place of the primary, which dies.
-async fn promote(stage: &mut Stage) {
-    let standby = tokio::task::block_in_place(|| stage.server.standby("b")).unwrap();
-    promote_to(stage, standby).await;
-}
-
-async fn promote_to(stage: &mut Stage, standby: Server) {
-    let end: String = stage.value("select pg_current_wal_lsn()::text").await;
-    let primary = std::mem::replace(&mut stage.server, standby);
-    stage
-        .until(&format!("pg_last_wal_replay_lsn() >= '{end}'"))
-        .await;
-    tokio::task::block_in_place(|| {
-        let mut primary = primary;
-        primary.stop(StopMode::Immediate, PATIENCE).unwrap();
-        stage.server.promote().unwrap();
-    });
-    let url = stage.server.url_as("tidings", "app");
-    let admin = stage.server.url("app");
-    stage
-        .settings
-        .set("database.url", url)
-        .set("database.admin_url", admin);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_promoted_standby_without_the_slot_gets_one_and_final_states_are_told() {
-    let mut stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    happen(&stage).await;
-    promote(&mut stage).await;
-    let _sidecar = stage.resume().await;
-    assert_healed(&stage).await;
-    assert_eq!(notices(&stage).await, 1);
-    let timeline: i64 = stage.value("select timeline from tidings.progress").await;
-    assert_eq!(timeline, 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_promoted_standby_whose_slot_is_a_little_ahead_is_followed_and_compared() {
-    let mut stage = stage().await;
-    // A promoted server begins a segment anew.
-    stage.settings.set("capture.confirm_lease", "64MiB");
-    let sidecar = begun(&stage).await;
-    sidecar.kill9().await;
-    happen(&stage).await;
-    promote(&mut stage).await;
-    // As far ahead as marks may have been confirmed.
-    stage
-        .execute("select pg_create_logical_replication_slot('tidings', 'pgoutput')")
-        .await;
-    let sidecar = stage.resume().await;
-    stage.until_actions(5).await;
-    stage.until(DONE).await;
-    assert_eq!(
-        notices(&stage).await,
-        0,
-        "the stream goes on where the slot is"
-    );
-    assert!(sidecar.log().contains("its slot leads on"));
-    assert_eq!(
-        stage
-            .value::<i64>("select timeline from tidings.progress")
-            .await,
-        2
-    );
-    stage.execute(&insert("afterwards")).await;
-    stage.until_actions(6).await;
 }

@@ -12,6 +12,7 @@ mod failover;
 mod faults;
 mod guard;
 mod harness;
+mod hosts;
 mod identity;
 mod idle;
 mod images;

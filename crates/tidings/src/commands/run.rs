@@ -84,7 +84,11 @@ pub async fn serve(
             "a delivery that fails is tried again"
         );
     }
-    connect::survey(&target, SURVEY_MAX).await;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        () = connect::survey(&target, SURVEY_MAX) => {}
+    }
     if !prepared(&settings, &target, does(Role::Deliver), stop).await? {
         return Ok(());
     }

@@ -449,6 +449,9 @@ impl<'a> Patient<'a> {
 /// How each host of a URL that names several stands.
 async fn hosts_of(settings: &Settings, target: &Target) -> Result<Vec<Host>, Failure> {
     let mut hosts = Vec::new();
+    if target.hosts().len() < 2 {
+        return Ok(hosts);
+    }
     for (place, host) in target.hosts().iter().enumerate() {
         // What is met at one of them is not held against another.
         let fresh = settings.database.target().map_err(Failure::Settings)?;
