@@ -9,6 +9,7 @@ mod deliveries;
 mod doctor;
 mod endpoints;
 mod explain;
+mod facts;
 mod guard;
 mod harness;
 mod identity;
