@@ -27,6 +27,7 @@ mod packs;
 mod partitions;
 mod platforms;
 mod preview;
+mod privileges;
 mod publication;
 mod quarantine;
 mod reconcile;
