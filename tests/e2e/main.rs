@@ -10,6 +10,7 @@ mod doctor;
 mod endpoints;
 mod explain;
 mod facts;
+mod generated;
 mod guard;
 mod harness;
 mod identity;

@@ -72,6 +72,29 @@ async fn begin_and_commit_name_one_position_that_no_other_transaction_has() {
     );
 }
 
+/// `Xid::widen`: whether an image is newer than a snapshot is decided by it (`reconcile/merge.rs`).
+#[tokio::test(flavor = "multi_thread")]
+async fn begin_names_the_outermost_transaction_by_the_id_that_snapshots_know() {
+    let server = Server::builder().setting("max_prepared_transactions", "1");
+    let stage = published_on(server, TABLE).await;
+    let client = stage.connect().await;
+    let mut reader = Reader::begin(&stage).await;
+    for (id, end) in [
+        (1, "commit"),
+        (2, "prepare transaction 'p'; commit prepared 'p'"),
+    ] {
+        let nested = format!("begin; savepoint s; insert into t values ({id}, 'x'); release s");
+        client.batch_execute(&nested).await.unwrap();
+        let query = "select pg_current_xact_id()::text::bigint";
+        let xid: i64 = client.query_one(query, &[]).await.unwrap().get(0);
+        for sql in end.split("; ") {
+            client.batch_execute(sql).await.unwrap();
+        }
+        let begin = reader.part().await.begin;
+        assert_eq!(u64::from(begin.xid.0), xid.unsigned_abs() % (1 << 32));
+    }
+}
+
 /// `Assembler::row_change` counts the rows that share one, and `ActionId::of` takes the count in.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rows_of_one_copy_share_one_position() {

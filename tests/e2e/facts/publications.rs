@@ -21,7 +21,7 @@ async fn transactions_of_tables_that_are_not_published_are_skipped_from_15_on() 
     assert_eq!(tags(&stage).await, empty_transaction(&stage));
 }
 
-/// `Stream::refusal` and `Stream::notice` take both for a publication that is gone (`Error::Publication`).
+/// `stream::refusal` and `Stream::notice` take both for a publication that is gone (`Error::Publication`).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_was_not_there_ends_the_stream_by_42704_and_on_18_by_a_warning() {
     let stage = Stage::bare(scratch::Server::builder()).await;
@@ -165,6 +165,41 @@ async fn a_listed_or_filtered_table_refuses_updates_where_its_identity_reaches_f
             .await;
         stage.execute(&whole).await;
         stage.execute("update t set v = 'x'").await;
+    }
+}
+
+/// `setup::generated`: FULL without a list is harmless only before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_reaches_an_unpublished_generated_column_refuses_updates_from_18_on() {
+    let stage = published(
+        "create table t (id int primary key, g int generated always as (id * 2) stored);
+         create table k (id int, g int generated always as (id + 1) stored primary key);
+         alter table t replica identity full;
+         insert into t values (1); insert into k values (1)",
+    )
+    .await;
+    stage
+        .execute(&format!("alter publication {NAME} add table k"))
+        .await;
+    let client = stage.connect().await;
+    for sql in [
+        "update t set id = 2",
+        "delete from t",
+        "update k set id = 2",
+        "delete from k",
+    ] {
+        match major(&stage) {
+            ..18 => client.batch_execute(sql).await.expect(sql),
+            18.. => assert_eq!(refusal(&client, sql).await.code().code(), "42P10", "{sql}"),
+        }
+    }
+    if major(&stage) >= 18 {
+        stage
+            .execute(&format!("alter publication {NAME} set table k (id, g)"))
+            .await;
+        stage
+            .execute("update t set id = 2; update k set id = 2; delete from k")
+            .await;
     }
 }
 

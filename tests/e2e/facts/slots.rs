@@ -109,7 +109,7 @@ async fn what_is_told_of_slots_and_can_be_set_grows_from_17_on() {
 
 /// `capture::fault` and `lineage::judge` tell by these what to do; `wal_status` says it after reconnecting.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_refused_by_a_code_that_says_why() {
+async fn a_stream_is_refused_by_a_code_that_says_why_and_one_whose_slot_is_given_up_is_ended() {
     let server = Server::builder().setting("max_slot_wal_keep_size", "1MB");
     let stage = published_on(server, TABLE).await;
     let refused = async |start| match connection(&stage).await.stream(&start).await {
@@ -123,9 +123,9 @@ async fn a_stream_is_refused_by_a_code_that_says_why() {
     assert_eq!(refused(missing).await, "42704");
     let reader = Reader::begin(&stage).await;
     assert_eq!(refused(start(Lsn::ZERO)).await, "55006");
-    reader.stop().await;
     stage.grow_wal(3).await;
     stage.execute("checkpoint").await;
+    assert_eq!(reader.failure().await.code(), Some("57P01"));
     stage
         .until("(select wal_status = 'lost' from pg_replication_slots)")
         .await;
@@ -149,7 +149,7 @@ async fn a_server_without_room_for_another_stream_says_53300() {
     assert_eq!(error.code(), Some("53300"));
 }
 
-/// `tidings preview` and `doctor --probe` leave nothing behind, however they end.
+/// `tidings rules preview` and `doctor --probe` leave nothing behind, however they end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_slot_and_a_temporary_copy_of_one_in_use_go_with_their_connection() {
     let stage = published(TABLE).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use activity::TableName;
-use rules::{Row, RuleOutline};
+use rules::{ColumnUse, Row, RuleOutline};
 use store::catalog::{Survey, SurveyedColumn, SurveyedTable};
 
 use super::{Facts, finding};
@@ -68,6 +68,20 @@ fn may_be_large(column: &SurveyedColumn) -> bool {
     column.toastable && !short
 }
 
+/// A generated column that is not in the stream.
+pub fn unsent(
+    facts: &Facts<'_>,
+    rule: &RuleOutline,
+    used: &ColumnUse,
+    table: &SurveyedTable,
+) -> Option<Finding> {
+    let (name, column) = (&used.table, &used.column);
+    let (_, generated) = table.generated.iter().find(|(known, _)| known == column)?;
+    let listed = (facts.listed)(name);
+    let message = store::setup::unsent(name, column, *generated, listed, facts.version)?;
+    Some(finding(Weight::Error, rule, Some(used), message))
+}
+
 /// Tables whose rows nothing tells apart, or whose updates would fail.
 pub fn identities(facts: &Facts<'_>) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
@@ -114,12 +128,12 @@ fn mend(table: &TableName) -> String {
 }
 
 /// One line for each table: what the publication will contain of it, and whether it does already.
-pub fn published(facts: &Facts<'_>, listed: impl Fn(&TableName) -> bool) -> Vec<String> {
+pub fn published(facts: &Facts<'_>) -> Vec<String> {
     let line = |(name, columns): &(TableName, BTreeSet<String>)| {
         let Some(table) = facts.survey.get(name) else {
             return format!("{name}: does not exist");
         };
-        let listed = listed(name);
+        let listed = (facts.listed)(name);
         let sent = match listed {
             false => format!(
                 "whole rows; {} of {} columns kept",
