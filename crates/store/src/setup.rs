@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use activity::TableName;
 
 pub use danger::{Danger, danger};
-pub use generated::unsent;
+pub use generated::{STREAMED_SINCE as GENERATED_STREAMED_SINCE, unsent};
 pub use publication::{as_published, shortcoming, without_column};
 
 use crate::catalog::{Publication, Role, Server, Slot, Table};

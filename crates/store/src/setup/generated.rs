@@ -6,7 +6,7 @@ use crate::catalog::{Generated, Published, Table};
 
 /// From here on the server streams stored ones that are listed, and refuses updates where an identity
 /// reaches one that is not published.
-const STREAMED_SINCE: u32 = 180_000;
+pub const STREAMED_SINCE: u32 = 180_000;
 
 /// Why the stream lacks such a column, and what mends that. `None`: it has it.
 pub fn unsent(

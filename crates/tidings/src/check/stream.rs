@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use activity::TableName;
 use rules::{ColumnUse, Row, RuleOutline};
 use store::catalog::{Survey, SurveyedColumn, SurveyedTable};
+use store::setup::GENERATED_STREAMED_SINCE;
 
 use super::{Facts, finding};
 use crate::finding::{Finding, Weight};
@@ -107,6 +108,19 @@ pub fn identities(facts: &Facts<'_>) -> Vec<Finding> {
                     format!("table {name} {what}"),
                     Some(mend(name)),
                 )
+            } else if let Some(reach) = table.full.then(|| overreach(facts, name, table)).flatten()
+            {
+                let what = format!(
+                    "has REPLICA IDENTITY FULL, and {reach}: once published, every UPDATE and DELETE on it would \
+                     fail"
+                );
+                (
+                    Weight::Error,
+                    format!("table {name} {what}"),
+                    Some(format!(
+                        "run `alter table {name} replica identity default;`"
+                    )),
+                )
             } else if table.full {
                 let what = "has REPLICA IDENTITY FULL: every update sends the whole old row, which no rule \
                             needs";
@@ -125,6 +139,16 @@ pub fn identities(facts: &Facts<'_>) -> Vec<Finding> {
 
 fn mend(table: &TableName) -> String {
     format!("run `alter table {table} add primary key (…);`")
+}
+
+/// What the whole row holds that the publication would not.
+fn overreach(facts: &Facts<'_>, name: &TableName, table: &SurveyedTable) -> Option<&'static str> {
+    if (facts.listed)(name) {
+        return Some("would get a column list");
+    }
+    let generated = !table.generated.is_empty();
+    (generated && facts.version >= GENERATED_STREAMED_SINCE)
+        .then_some("generated columns that are not published")
 }
 
 /// One line for each table: what the publication will contain of it, and whether it does already.

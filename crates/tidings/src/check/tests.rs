@@ -214,3 +214,18 @@ fn a_generated_column_that_the_stream_lacks_is_an_error_with_what_mends_it() {
     );
     assert!(said[0].message.contains("capture.columns = \"listed\""));
 }
+
+#[test]
+fn a_whole_row_as_identity_is_an_error_where_it_would_make_updates_fail() {
+    let mut tables = survey(TABLES);
+    let orders = tables.get_mut(&TableName::new("public", "orders")).unwrap();
+    orders.full = true;
+    let errors = |tables: &Survey| {
+        let found = of(PACK, tables).into_iter();
+        found.filter(|f| f.level == Weight::Error).count()
+    };
+    assert_eq!(errors(&tables), 0);
+    let orders = tables.get_mut(&TableName::new("public", "orders")).unwrap();
+    orders.generated = vec![("blob".to_owned(), Generated::Stored)];
+    assert_eq!(errors(&tables), 1);
+}
