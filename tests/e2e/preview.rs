@@ -26,12 +26,11 @@ impl Preview {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        stage
-            .until("(select count(*) = 1 from pg_replication_slots where slot_name like 'tidings_preview%' and active and temporary)")
-            .await;
+        // By then it has read the images of a sidecar, which streams, too.
         stage
             .until(
-                "exists (select from pg_stat_replication where state in ('streaming', 'catchup'))",
+                "(select count(*) = 1 from pg_replication_slots s join pg_stat_replication r on r.pid = s.active_pid
+                  where slot_name like 'tidings_preview%' and temporary and state in ('streaming', 'catchup'))",
             )
             .await;
         Self { child, lines }

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 pub use publication::{Publication, Published, publication};
 pub use survey::{ForeignKey, Survey, SurveyedColumn, SurveyedTable, WordsFrom, survey};
-pub use tables::{Table, Tables, tables};
+pub use tables::{Generated, Table, Tables, tables};
 
 use crate::{Error, Session};
 

@@ -93,7 +93,7 @@ impl Readable {
                    from pg_collation l join pg_namespace n on n.oid = l.collnamespace
                    where l.oid = part.collation_oid and l.oid <> a.attcollation) as sort on true
                  where part.place is not null
-                   or a.attname::text = any($4::text[]) and a.attgenerated = ''
+                   or a.attname::text = any($4::text[]) and a.attgenerated <> 'v'
                  order by a.attnum",
                 &[&table.schema, &table.name, &key, &columns],
             )

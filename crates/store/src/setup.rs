@@ -4,6 +4,7 @@
 //! statement can be run again.
 
 mod danger;
+mod generated;
 mod publication;
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use activity::TableName;
 
 pub use danger::{Danger, danger};
+pub use generated::{STREAMED_SINCE as GENERATED_STREAMED_SINCE, unsent};
 pub use publication::{as_published, shortcoming, without_column};
 
 use crate::catalog::{Publication, Role, Server, Slot, Table};
@@ -232,8 +234,20 @@ fn table_obstacle(wanted: &WantedTable, table: &Table, version: u32) -> Option<S
             "table {name} has no column {missing}, but a rule names it"
         ));
     }
-    (wanted.listed && version < 150_000).then(|| {
-        format!("capture.columns = \"listed\" for table {name} needs Postgres 15 or newer")
+    if wanted.listed && version < 150_000 {
+        return Some(format!(
+            "capture.columns = \"listed\" for table {name} needs Postgres 15 or newer"
+        ));
+    }
+    let mut needed = table.key.iter().chain(&wanted.columns);
+    needed.find_map(|column| {
+        unsent(
+            name,
+            column,
+            table.generated(column)?,
+            wanted.listed,
+            version,
+        )
     })
 }
 

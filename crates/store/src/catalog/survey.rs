@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use activity::TableName;
 
-use super::{Table, tables};
+use super::{Generated, Table, tables};
 use crate::{Error, Session};
 
 /// More different values than this are no set of words.
@@ -28,6 +28,8 @@ pub struct SurveyedTable {
     pub unidentified: bool,
     /// Whether the whole old row is in the stream.
     pub full: bool,
+    /// The columns that the server makes of others.
+    pub generated: Vec<(String, Generated)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +119,7 @@ fn identify(survey: &mut Survey, tables: HashMap<TableName, Table>) {
             surveyed.unidentified = table.unidentified.is_some();
             surveyed.full = table.full.is_some();
             surveyed.key = table.key;
+            surveyed.generated = table.generated;
         }
     }
 }

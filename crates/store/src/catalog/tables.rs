@@ -17,11 +17,31 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The OIDs of the columns' types, those of domains replaced by what they stand on.
     pub types: Vec<u32>,
+    /// The columns that the server makes of others.
+    pub generated: Vec<(String, Generated)>,
+    /// Of the server, as `server_version_num`: what makes updates fail differs.
+    pub version: u32,
     /// Where the server finds no replica identity, in the table itself or in a partition: published,
     /// its updates and deletes fail.
     pub unidentified: Option<(TableName, ReplicaIdentity)>,
     /// Where the whole row is the identity: the table itself or a partition.
     pub full: Option<TableName>,
+}
+
+/// How a generated column comes by its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    Stored,
+    /// Computed when it is read (Postgres 18).
+    Virtual,
+}
+
+impl Table {
+    /// How this column is generated, where it is.
+    pub fn generated(&self, column: &str) -> Option<Generated> {
+        let found = self.generated.iter().find(|(name, _)| name == column);
+        found.map(|(_, generated)| *generated)
+    }
 }
 
 pub type Tables = HashMap<TableName, Table>;
@@ -83,7 +103,12 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<Tables, Er
                     select t.oid, t.typtype, t.typbasetype
                     from base d join pg_type t on t.oid = d.typbasetype where d.typtype = 'd')
                   select oid from base where typtype <> 'd') base
-                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped)
+                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped),
+               (select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+                from pg_attribute a where a.attrelid = w.oid and a.attgenerated = 's'),
+               (select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
+                from pg_attribute a where a.attrelid = w.oid and a.attgenerated = 'v'),
+               current_setting('server_version_num')::int
              from wanted w
              join identities own on own.root = w.oid and own.oid = w.oid
              left join lateral (
@@ -107,11 +132,19 @@ fn table(row: &Row) -> (TableName, Table) {
     };
     let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
     let kind = row.get::<_, Option<&str>>(7).unwrap_or_default();
+    let of = |place: usize, generated: Generated| {
+        let columns = row.get::<_, Vec<String>>(place).into_iter();
+        columns.map(move |column| (column, generated))
+    };
     let table = Table {
         oid: row.get(2),
         columns: row.get(3),
         key: row.get(4),
         types: row.get(10),
+        generated: of(11, Generated::Stored)
+            .chain(of(12, Generated::Virtual))
+            .collect(),
+        version: row.get::<_, i32>(13).unsigned_abs(),
         unidentified: part(5).map(|part| (part, identity(kind))),
         full: part(8),
     };

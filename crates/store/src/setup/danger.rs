@@ -2,6 +2,7 @@
 
 use activity::{ReplicaIdentity, TableName};
 
+use super::generated;
 use crate::catalog::{Published, Table};
 
 /// One reason, in two halves of a message.
@@ -30,6 +31,23 @@ pub fn danger(table: &Table, published: &Published) -> Option<Danger> {
                  `alter table {part} replica identity default;`"
             ),
             command: format!("alter table {part} replica identity default;"),
+        });
+    }
+    if let Some(column) = generated::unpublished(table, published) {
+        let part = table.full.as_ref().unwrap_or(name);
+        return Some(Danger {
+            what: format!(
+                "the replica identity of table {part} reaches generated column {column}, which is not \
+                 published"
+            ),
+            mend: match &table.full {
+                Some(_) => format!("Run `alter table {part} replica identity default;`"),
+                None => format!("Set capture.columns = \"listed\" for table {name}"),
+            },
+            command: match &table.full {
+                Some(_) => format!("alter table {part} replica identity default;"),
+                None => "tidings setup".to_owned(),
+            },
         });
     }
     let unlisted = published

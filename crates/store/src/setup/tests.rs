@@ -1,7 +1,7 @@
 use super::*;
 use activity::{Lsn, ReplicaIdentity};
 
-use crate::catalog::Published;
+use crate::catalog::{Generated, Published};
 
 fn wanted() -> Wanted {
     let table = TableName::new("public", "projects");
@@ -25,6 +25,8 @@ fn found() -> Found {
         key: vec!["project_id".into()],
         columns: vec!["project_id".into(), "name".into(), "secret".into()],
         types: vec![25, 25, 25],
+        generated: Vec::new(),
+        version: 150_018,
         unidentified: None,
         full: None,
     };
@@ -252,6 +254,24 @@ fn a_table_is_dangerous_exactly_where_the_server_would_refuse_its_updates() {
     assert!(!is_dangerous(&full, published(None)));
     assert!(!is_dangerous(&full, filtered("name")));
     assert!(is_dangerous(&full, published(listed)));
+    let generated = |generated: &str, version: u32, full: bool| Table {
+        generated: vec![(generated.into(), Generated::Stored)],
+        full: full.then(|| name.clone()),
+        version,
+        ..table.clone()
+    };
+    for (column, version, full, dangerous) in [
+        ("name", 180_000, false, false),
+        ("name", 180_000, true, true),
+        ("name", 170_010, true, false),
+        ("project_id", 180_000, false, true),
+        ("project_id", 170_010, false, false),
+    ] {
+        let table = generated(column, version, full);
+        assert_eq!(is_dangerous(&table, published(None)), dangerous);
+    }
+    let table_of_18 = generated("project_id", 180_000, false);
+    assert!(!is_dangerous(&table_of_18, published(listed)));
     for identity in [
         ReplicaIdentity::Default,
         ReplicaIdentity::Index,
@@ -297,4 +317,20 @@ fn the_run_role_is_let_read_the_key_and_the_columns_that_rules_name() {
     let sql = sql(&plan(&wanted(), &found).unwrap());
     let grant = r#"grant select ("project_id", "name") on table public.projects to "tidings";"#;
     assert!(sql.contains(grant), "{sql}");
+}
+
+#[test]
+fn a_generated_column_that_rules_need_is_an_obstacle_unless_it_is_listed_on_18() {
+    let named = |listed: bool, version: u32| {
+        let (mut wanted, mut found) = (wanted(), found());
+        wanted.tables[0].listed = listed;
+        found.server.version = version;
+        let table = found.tables.values_mut().next().unwrap();
+        table.version = version;
+        table.generated = vec![("name".into(), Generated::Stored)];
+        plan(&wanted, &found).err().unwrap_or_default()
+    };
+    assert!(named(false, 150_018)[0].contains("before Postgres 18"));
+    assert!(named(false, 180_000)[0].contains("capture.columns = \"listed\""));
+    assert_eq!(named(true, 180_000), [""; 0]);
 }

@@ -24,6 +24,10 @@ pub struct Facts<'a> {
     pub survey: &'a Survey,
     pub publication: Option<&'a Publication>,
     pub actions_table: &'a TableName,
+    /// Whether only the columns that rules name are published of a table.
+    pub listed: &'a dyn Fn(&TableName) -> bool,
+    /// Of the server, as `server_version_num`.
+    pub version: u32,
 }
 
 /// Errors first, each in the order of rules.
@@ -64,6 +68,7 @@ pub fn of_columns(facts: &Facts<'_>) -> Vec<Finding> {
             findings.extend(not_unique(rule, used, known));
             if told.insert((&used.table, &used.column)) {
                 findings.extend(secret(rule, used, column));
+                findings.extend(stream::unsent(facts, rule, used, known));
             }
         }
         findings.extend(stream::toast(rule, facts.survey));

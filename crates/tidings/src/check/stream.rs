@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use activity::TableName;
-use rules::{Row, RuleOutline};
+use rules::{ColumnUse, Row, RuleOutline};
 use store::catalog::{Survey, SurveyedColumn, SurveyedTable};
+use store::setup::GENERATED_STREAMED_SINCE;
 
 use super::{Facts, finding};
 use crate::finding::{Finding, Weight};
@@ -68,6 +69,20 @@ fn may_be_large(column: &SurveyedColumn) -> bool {
     column.toastable && !short
 }
 
+/// A generated column that is not in the stream.
+pub fn unsent(
+    facts: &Facts<'_>,
+    rule: &RuleOutline,
+    used: &ColumnUse,
+    table: &SurveyedTable,
+) -> Option<Finding> {
+    let (name, column) = (&used.table, &used.column);
+    let (_, generated) = table.generated.iter().find(|(known, _)| known == column)?;
+    let listed = (facts.listed)(name);
+    let message = store::setup::unsent(name, column, *generated, listed, facts.version)?;
+    Some(finding(Weight::Error, rule, Some(used), message))
+}
+
 /// Tables whose rows nothing tells apart, or whose updates would fail.
 pub fn identities(facts: &Facts<'_>) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
@@ -93,6 +108,19 @@ pub fn identities(facts: &Facts<'_>) -> Vec<Finding> {
                     format!("table {name} {what}"),
                     Some(mend(name)),
                 )
+            } else if let Some(reach) = table.full.then(|| overreach(facts, name, table)).flatten()
+            {
+                let what = format!(
+                    "has REPLICA IDENTITY FULL, and {reach}: once published, every UPDATE and DELETE on it would \
+                     fail"
+                );
+                (
+                    Weight::Error,
+                    format!("table {name} {what}"),
+                    Some(format!(
+                        "run `alter table {name} replica identity default;`"
+                    )),
+                )
             } else if table.full {
                 let what = "has REPLICA IDENTITY FULL: every update sends the whole old row, which no rule \
                             needs";
@@ -113,13 +141,23 @@ fn mend(table: &TableName) -> String {
     format!("run `alter table {table} add primary key (…);`")
 }
 
+/// What the whole row holds that the publication would not.
+fn overreach(facts: &Facts<'_>, name: &TableName, table: &SurveyedTable) -> Option<&'static str> {
+    if (facts.listed)(name) {
+        return Some("would get a column list");
+    }
+    let generated = !table.generated.is_empty();
+    (generated && facts.version >= GENERATED_STREAMED_SINCE)
+        .then_some("generated columns that are not published")
+}
+
 /// One line for each table: what the publication will contain of it, and whether it does already.
-pub fn published(facts: &Facts<'_>, listed: impl Fn(&TableName) -> bool) -> Vec<String> {
+pub fn published(facts: &Facts<'_>) -> Vec<String> {
     let line = |(name, columns): &(TableName, BTreeSet<String>)| {
         let Some(table) = facts.survey.get(name) else {
             return format!("{name}: does not exist");
         };
-        let listed = listed(name);
+        let listed = (facts.listed)(name);
         let sent = match listed {
             false => format!(
                 "whole rows; {} of {} columns kept",

@@ -1,5 +1,5 @@
 use rules::{PackSource, outline};
-use store::catalog::Survey;
+use store::catalog::{Generated, Survey};
 
 use super::*;
 use crate::init::fixture::survey;
@@ -37,6 +37,8 @@ fn of(pack: &str, survey: &Survey) -> Vec<Finding> {
         survey,
         publication: None,
         actions_table: &TableName::new("public", "project_actions"),
+        listed: &|_| false,
+        version: 180_000,
     })
 }
 
@@ -192,4 +194,38 @@ fn a_table_of_actions_that_nobody_can_fill_is_an_error() {
         .map(|f| (f.level, f.message.contains("tenant")))
         .collect();
     assert_eq!(levels, [(Weight::Error, true), (Weight::Warning, false)]);
+}
+
+#[test]
+fn a_generated_column_that_the_stream_lacks_is_an_error_with_what_mends_it() {
+    let mut tables = survey(TABLES);
+    let orders = tables.get_mut(&TableName::new("public", "orders")).unwrap();
+    orders.generated = vec![
+        ("note".to_owned(), Generated::Stored),
+        ("blob".to_owned(), Generated::Stored),
+    ];
+    let said = of(PACK, &tables);
+    let said: Vec<&Finding> = said.iter().filter(|f| f.level == Weight::Error).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0]
+            .message
+            .contains("column note of table public.orders is generated")
+    );
+    assert!(said[0].message.contains("capture.columns = \"listed\""));
+}
+
+#[test]
+fn a_whole_row_as_identity_is_an_error_where_it_would_make_updates_fail() {
+    let mut tables = survey(TABLES);
+    let orders = tables.get_mut(&TableName::new("public", "orders")).unwrap();
+    orders.full = true;
+    let errors = |tables: &Survey| {
+        let found = of(PACK, tables).into_iter();
+        found.filter(|f| f.level == Weight::Error).count()
+    };
+    assert_eq!(errors(&tables), 0);
+    let orders = tables.get_mut(&TableName::new("public", "orders")).unwrap();
+    orders.generated = vec![("blob".to_owned(), Generated::Stored)];
+    assert_eq!(errors(&tables), 1);
 }

@@ -17,7 +17,7 @@ use super::hosts::{Answer, Host};
 use super::{clock, connection, failover, hosts, probe, publication, role, server, setup, slot};
 use crate::check::{Facts, of_columns, unfilled};
 use crate::failure::chain;
-use crate::settings::Settings;
+use crate::settings::{Columns, Settings};
 use crate::{Failure, capture, commands, packs, preview};
 
 /// Checks of one family, which are left out together.
@@ -349,12 +349,15 @@ impl<'a> Patient<'a> {
             .map(|used| (used.table.clone(), used.columns.clone()))
             .collect();
         let table = &self.settings.capture.actions_table;
+        let listed = |of: &TableName| self.settings.capture.columns_of(of) == Columns::Listed;
         let facts = Facts {
             rules: &outline,
             used: &used,
             survey,
             publication: found.publication.as_ref(),
             actions_table: table,
+            listed: &listed,
+            version: found.server.version,
         };
         let count = rules.rules().count();
         let well = match found.actions_table_exists {

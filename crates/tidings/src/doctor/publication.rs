@@ -191,6 +191,8 @@ mod tests {
             key: vec!["id".to_owned()],
             columns: vec!["id".to_owned(), "name".to_owned()],
             types: vec![25, 25],
+            generated: Vec::new(),
+            version: 170_010,
             unidentified: unidentified.map(|identity| (name, identity)),
             full: None,
         }

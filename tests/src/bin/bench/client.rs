@@ -100,6 +100,17 @@ impl Recvlogical {
             Over::Socket => server.socket_dir(),
             Over::Tcp => Path::new("127.0.0.1"),
         };
+        let mut command = self.start(server, host, drain.slot, drain.publication);
+        command.args(["--endpos", drain.until]);
+        command
+    }
+
+    /// Reads the slot for ever.
+    pub(crate) fn follow(&self, server: &Server, slot: &str, publication: &str) -> Command {
+        self.start(server, server.socket_dir(), slot, publication)
+    }
+
+    fn start(&self, server: &Server, host: &Path, slot: &str, publication: &str) -> Command {
         let mut command = Command::new(&self.0);
         command.arg("--host").arg(host);
         let mut option = |name: &str, value: &dyn AsRef<OsStr>| {
@@ -108,15 +119,11 @@ impl Recvlogical {
         option("--port", &server.port().to_string());
         option("--username", &USER);
         option("--dbname", &DATABASE);
-        option("--slot", &drain.slot);
-        option("--endpos", &drain.until);
+        option("--slot", &slot);
         option("--file", &"/dev/null");
         option("--option", &"proto_version=1");
         option("--option", &"messages=true");
-        option(
-            "--option",
-            &format!("publication_names={}", drain.publication),
-        );
+        option("--option", &format!("publication_names={publication}"));
         command.args(["--start", "--no-loop"]);
         command
     }

@@ -3,12 +3,13 @@
 //! Prints a table for each question: how fast the WAL is decoded (beside `pg_recvlogical` on the
 //! same WAL), what many rules cost, how fast a backlog becomes rows and notifications, how fast the log is delivered
 //! (beside a bare client), what a million deliveries leave behind in the tables, what many endpoints and bad ones
-//! cost the others, how long one commit takes to become a row and a notification, and what images and the sidecar
-//! take of room, memory and processor. What is compared is measured in the same run. Asserts that nothing is lost on the way and
+//! cost the others, what the worker's own transactions pay for being watched (beside a trigger), how long one
+//! commit takes to become a row and a notification, and what images and the sidecar take of room, memory and
+//! processor. What is compared is measured in the same run. Asserts that nothing is lost on the way and
 //! that no table bloats, and never a time.
 //!
 //! `TIDINGS_SEED` changes the drawn texts; names of parts (decode, packs, backlog, deliveries, bloat,
-//! fanout, neighbours, images, load) as arguments run those alone.
+//! fanout, neighbours, overhead, images, load) as arguments run those alone.
 
 mod backlog;
 mod bare;
@@ -22,6 +23,7 @@ mod latency;
 mod machine;
 mod memory;
 mod neighbours;
+mod overhead;
 mod packs;
 mod process;
 mod quantiles;
@@ -68,6 +70,9 @@ async fn main() {
     }
     if wanted("neighbours") {
         neighbours::measure(worker).await;
+    }
+    if wanted("overhead") {
+        overhead::measure(worker).await;
     }
     if wanted("images") {
         images::measure().await;

@@ -96,16 +96,18 @@ async fn live(
         .tables()
         .map(|used| (used.table.clone(), used.columns.clone()))
         .collect();
+    let listed = |table: &TableName| settings.capture.columns_of(table) == Columns::Listed;
     let facts = Facts {
         used: &used,
         rules: &outline,
         survey: &survey,
         publication: publication.as_ref(),
         actions_table: &settings.capture.actions_table,
+        listed: &listed,
+        version: server.version,
     };
     let found = findings(&facts);
-    let listed = |table: &TableName| settings.capture.columns_of(table) == Columns::Listed;
-    let lines = published(&facts, listed);
+    let lines = published(&facts);
     if found.iter().any(|finding| finding.level == Weight::Error) {
         return Err(refuse(&found, sources, json));
     }
