@@ -22,6 +22,8 @@ pub struct Table {
     pub unidentified: Option<(TableName, ReplicaIdentity)>,
     /// Where the whole row is the identity: the table itself or a partition.
     pub full: Option<TableName>,
+    /// The partitions that hold rows, in ascending order of their OIDs; empty where it has none.
+    pub parts: Vec<u32>,
 }
 
 pub type Tables = HashMap<TableName, Table>;
@@ -83,7 +85,9 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<Tables, Er
                     select t.oid, t.typtype, t.typbasetype
                     from base d join pg_type t on t.oid = d.typbasetype where d.typtype = 'd')
                   select oid from base where typtype <> 'd') base
-                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped)
+                where a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped),
+               (select coalesce(array_agg(i.oid order by i.oid), '{}') from identities i
+                where i.root = w.oid and i.holds_rows and i.oid <> i.root)
              from wanted w
              join identities own on own.root = w.oid and own.oid = w.oid
              left join lateral (
@@ -114,6 +118,7 @@ fn table(row: &Row) -> (TableName, Table) {
         types: row.get(10),
         unidentified: part(5).map(|part| (part, identity(kind))),
         full: part(8),
+        parts: row.get(11),
     };
     (name, table)
 }

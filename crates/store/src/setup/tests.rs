@@ -27,6 +27,7 @@ fn found() -> Found {
         types: vec![25, 25, 25],
         unidentified: None,
         full: None,
+        parts: Vec::new(),
     };
     Found {
         server: Server {

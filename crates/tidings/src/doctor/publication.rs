@@ -22,9 +22,10 @@ pub fn publication(wanted: &Wanted, found: &Found, missing: &[String], is_set_up
             true => Check::fail(
                 NAME,
                 format!(
-                    "publication {name} is gone: what was committed since is not in the stream"
+                    "publication {name} is gone: what is committed until it is there again is not in the \
+                     stream; `tidings run` then finds final states by itself"
                 ),
-                "tidings setup --new-slot",
+                "tidings setup",
             ),
         };
     };
@@ -192,6 +193,7 @@ mod tests {
             columns: vec!["id".to_owned(), "name".to_owned()],
             types: vec![25, 25],
             unidentified: unidentified.map(|identity| (name, identity)),
+            parts: Vec::new(),
             full: None,
         }
     }
