@@ -186,7 +186,11 @@ async fn another_key_is_named_and_the_worker_and_capture_go_on_with_it() {
         .await;
     // It may not read the new column yet.
     stage.tidings(["setup"]).await.success();
-    stage.until_compared().await;
+    stage
+        .until(
+            "(select max(request) > 1 and bool_and(finished_at is not null) from tidings.reconcile)",
+        )
+        .await;
     stage
         .execute("update projects set name = 'uno' where project_id = 'one'")
         .await;

@@ -56,7 +56,7 @@ mod tests {
             let (end, confirmed) = (Lsn::new(100 + second), Lsn::new(98 + second));
             assert!(!advance.stands(at(second), end, confirmed), "{second}");
         }
-        assert!(!advance.stands(at(129), Lsn::new(500), Lsn::new(190)));
+        assert!(!advance.stands(at(127), Lsn::new(500), Lsn::new(190)));
         assert!(advance.stands(at(131), Lsn::new(500), Lsn::new(190)));
         // Parts of a large transaction are committed, and not confirmed yet.
         advance.moved(at(131));

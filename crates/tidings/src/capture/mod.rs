@@ -30,7 +30,7 @@ mod visible;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rules::Rules;
 use store::Session;
@@ -70,9 +70,11 @@ async fn sessions(context: &Context, stop: &CancellationToken, mut stages: watch
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let mut rules = context.rules.clone();
     while !stop.is_cancelled() {
+        let began = Instant::now();
         let Err(fault) = live(context, &mut rules, stop, &mut backoff, &mut stages).await else {
             continue;
         };
+        backoff.took(began.elapsed());
         let text = chain(&fault);
         context.health.capture.down(fault.trouble());
         let pause = match fault.class() {

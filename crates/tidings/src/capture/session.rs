@@ -345,7 +345,8 @@ fn start(context: &Context, progress: &Progress) -> Start {
 pub async fn say_stopped(context: &Context, reason: &str) {
     let schema = &context.settings.database.schema;
     let say = async {
-        let session = Session::open(&context.target, schema, Purpose::Admin).await?;
+        // It waits for no standby, nor for long for whoever holds the row.
+        let session = Session::open(&context.target, schema, Purpose::Read).await?;
         progress::stopped(&session, reason).await
     };
     match tokio::time::timeout(SAY_MAX, say).await {
