@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod actions_table;
+mod agreement;
 mod captured;
+mod classes;
 mod columns;
 mod deliveries;
 mod doctor;
@@ -50,10 +52,12 @@ mod slot;
 mod stalls;
 mod standby;
 mod subscribers;
+mod swaps;
 mod takeover;
 mod transactions;
 mod turbobackend;
 mod uninstall;
 mod verifiers;
 mod wal_budget;
+mod worker_columns;
 mod worker_table;

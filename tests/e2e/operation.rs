@@ -18,6 +18,7 @@ fn keys(value: &Value) -> Vec<&str> {
 fn assert_shape(status: &Value) {
     let top = [
         "state",
+        "moves",
         "reason",
         "slot",
         "gap",
@@ -36,6 +37,7 @@ fn assert_shape(status: &Value) {
         "wal_status",
         "lag_bytes",
         "lag_seconds",
+        "silent_seconds",
         "retained_bytes",
         "safe_bytes",
         "budget_bytes",

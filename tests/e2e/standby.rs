@@ -33,7 +33,7 @@ async fn a_second_sidecar_stands_by_and_takes_over_when_the_first_is_killed() {
         second.log().contains("standing by")
     })
     .await;
-    assert_eq!(ready(&first).await.unwrap().1["capture"]["state"], "up");
+    assert_eq!(ready(&first).await.unwrap().1["capture"]["state"], "active");
     let status = stage.tidings(["status", "--json"]).await.success().json();
     assert_eq!(status["state"], "active");
     stage.execute(&insert("b")).await;
@@ -42,7 +42,10 @@ async fn a_second_sidecar_stands_by_and_takes_over_when_the_first_is_killed() {
     first.kill9().await;
     stage.execute(&insert("c")).await;
     ops.until(3).await;
-    assert_eq!(ready(&second).await.unwrap().1["capture"]["state"], "up");
+    assert_eq!(
+        ready(&second).await.unwrap().1["capture"]["state"],
+        "active"
+    );
     stage.until_actions(3).await;
     ops.assert_verified();
     let status = stage.tidings(["status", "--json"]).await.success().json();

@@ -90,7 +90,7 @@ async fn healthz(State(shared): State<Shared>) -> Response {
     Json(shared.health.told()).into_response()
 }
 
-/// Ready: every role of this process does its work.
+/// Ready: every role of this process gets on, or waits for another process that does.
 async fn readyz(State(shared): State<Shared>) -> Response {
     let status = if shared.health.is_ready() {
         StatusCode::OK

@@ -44,6 +44,20 @@ pub async fn writable(session: &Session, table: &TableName) -> Result<(), Error>
     Ok(())
 }
 
+/// Who keeps writers out of the table: the server's processes, each with the lock that it holds.
+pub async fn holders(session: &Session, table: &ActionsTable) -> Result<Vec<(i32, String)>, Error> {
+    let rows = session
+        .query(
+            "select pid, mode from pg_locks where relation = $1 and granted and pid is not null
+               and database = (select oid from pg_database where datname = current_database())
+               and mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+             order by 1, 2",
+            &[&table.oid],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 impl ActionsTable {
     /// Reads the table's columns. An error says which column is missing or can not be filled.
     pub async fn describe(session: &Session, table: &TableName) -> Result<Self, Error> {

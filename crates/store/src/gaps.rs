@@ -15,9 +15,11 @@ pub struct Gap {
     /// Where the new slot begins; `None` while there is none.
     pub until: Option<Lsn>,
     pub noticed_at: Timestamp,
+    /// When that slot was there.
+    pub rebuilt_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "reason, from_lsn, until_lsn, noticed_at";
+const COLUMNS: &str = "reason, from_lsn, until_lsn, noticed_at, rebuilt_at";
 
 /// Opens a gap where none is open, and gives the one that is. Fenced by an epoch, where there is one: without,
 /// the caller holds the slot's lock and nobody captures.
@@ -87,5 +89,6 @@ fn from_row(row: &Row) -> Gap {
         from: lsn(row.get(1)),
         until: row.get::<_, Option<PgLsn>>(2).map(lsn),
         noticed_at: row.get(3),
+        rebuilt_at: row.get(4),
     }
 }

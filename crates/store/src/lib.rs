@@ -21,6 +21,7 @@ pub mod log;
 mod migrate;
 pub mod outbox;
 pub mod partitions;
+pub mod parts;
 pub mod progress;
 pub mod quarantine;
 pub mod reconcile;

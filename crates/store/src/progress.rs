@@ -233,6 +233,18 @@ pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same of capture that runs and does not get on. Fenced: what a later session says stands.
+pub async fn troubled(session: &Session, epoch: i64, reason: &str) -> Result<(), Error> {
+    session
+        .execute(
+            "update progress set stop_reason = $2, stopped_at = now()
+             where epoch = $1 and stop_reason is distinct from $2",
+            &[&epoch, &reason],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Says why the rules of the settings are not those in force, or that they are. Writes only where that is
 /// new.
 pub async fn rules_refused(session: &Session, reason: Option<&str>) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! What `status` tells, read from Postgres alone.
 
+use std::time::Duration;
+
 use activity::{Lsn, Seq};
 use postgres_types::PgLsn;
 
@@ -8,8 +10,9 @@ use crate::{Error, Session};
 /// Whether somebody captures.
 #[derive(Clone, Debug)]
 pub struct Capture {
-    /// The session in the progress row lives and streams from the slot.
-    pub active: bool,
+    /// The session in the progress row, where it lives and streams from the slot.
+    pub reader: Option<Reader>,
+    pub has_slot: bool,
     /// Somebody waits to take over.
     pub standby: bool,
     pub stop_reason: Option<String>,
@@ -22,25 +25,62 @@ pub struct Capture {
     pub lag_seconds: Option<f64>,
 }
 
+/// A stream, as the server sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    pub pid: i32,
+    /// For how long its sidecar's writer has asked nothing, which it does twice a second. `None`: there is no
+    /// writer of it any more.
+    pub silent: Option<Duration>,
+}
+
+/// Makes a session known as the writer beside the stream of this process of the server: what it asks, or that it
+/// asks nothing, is to be seen by any session of our role, and costs no write.
+pub async fn announce(session: &Session, stream: i32) -> Result<(), Error> {
+    let name = format!("set application_name = '{WRITER}{stream}'");
+    Ok(session.batch_execute(&name).await?)
+}
+
+/// What the name of such a session begins with.
+const WRITER: &str = "tidings writer of ";
+
+/// Where the server's WAL ends.
+pub async fn wal_end(session: &Session) -> Result<Lsn, Error> {
+    let row = session
+        .query_one("select pg_current_wal_lsn()", &[])
+        .await?;
+    Ok(Lsn::new(u64::from(row.get::<_, PgLsn>(0))))
+}
+
 pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
     let row = session
         .query_opt(
-            "select owner.pid is not null, p.stop_reason, p.commit_lsn, p.end_lsn, p.seq,
+            // Whoever creates a slot holds it too, and streams nothing yet.
+            "select case when owner.query not like 'select lsn from pg_create_logical%' then owner.pid end,
+               p.stop_reason, p.commit_lsn, p.end_lsn, p.seq,
                exists (select from pg_stat_activity
                        where application_name = 'tidings standby' and datname = current_database()),
                case when owner.pid is not null then
                  coalesce((select extract(epoch from r.flush_lag)
                            from pg_stat_replication r where r.pid = owner.pid), 0)::float8 end,
-               p.rules_error
+               p.rules_error, s.slot_name is not null,
+               (select min(case when w.state = 'active' then 0 else greatest(0, coalesce(
+                   extract(epoch from clock_timestamp() - w.state_change), 0)) end)::float8
+                from pg_stat_activity w where w.usename = current_user
+                  and w.application_name = $1::text || owner.pid)
              from progress p
              left join pg_replication_slots s on s.slot_name = p.slot
              left join pg_stat_activity owner on owner.pid = p.owner_pid
                and owner.backend_start = p.owner_backend_start and s.active_pid = owner.pid",
-            &[],
+            &[&WRITER],
         )
         .await?;
     Ok(row.map(|row| Capture {
-        active: row.get(0),
+        reader: row.get::<_, Option<i32>>(0).map(|pid| Reader {
+            pid,
+            silent: row.get::<_, Option<f64>>(9).map(Duration::from_secs_f64),
+        }),
+        has_slot: row.get(8),
         stop_reason: row.get(1),
         commit_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(2))),
         end_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(3))),

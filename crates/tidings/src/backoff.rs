@@ -5,6 +5,8 @@ use std::time::Duration;
 pub struct Backoff {
     first: Duration,
     cap: Duration,
+    /// How often the pause has doubled.
+    doublings: u32,
     tries: u32,
 }
 
@@ -13,6 +15,7 @@ impl Backoff {
         Self {
             first,
             cap,
+            doublings: 0,
             tries: 0,
         }
     }
@@ -21,8 +24,9 @@ impl Backoff {
     pub fn next(&mut self, random: f64) -> Duration {
         let pause = self
             .first
-            .saturating_mul(1 << self.tries.min(16))
+            .saturating_mul(1 << self.doublings.min(16))
             .min(self.cap);
+        self.doublings = self.doublings.saturating_add(1);
         self.tries = self.tries.saturating_add(1);
         pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
     }
@@ -34,7 +38,14 @@ impl Backoff {
 
     /// A try that worked: the next pause is the first one again.
     pub fn reset(&mut self) {
-        self.tries = 0;
+        (self.doublings, self.tries) = (0, 0);
+    }
+
+    /// A try that did not work, and took so long: one that took longer than any pause needs none.
+    pub fn took(&mut self, time: Duration) {
+        if time >= self.cap {
+            self.doublings = 0;
+        }
     }
 }
 
@@ -54,8 +65,13 @@ mod tests {
                 prop_assert!(pause >= least.min(cap / 2) && pause <= cap);
                 least = (least * 2).min(cap / 2);
             }
+            let tries = backoff.tries();
+            backoff.took(cap - Duration::from_millis(1));
+            prop_assert!(tries < 20 || backoff.next(0.0) == cap);
+            backoff.took(cap);
+            prop_assert!(backoff.next(0.0) == first && backoff.tries() > tries);
             backoff.reset();
-            prop_assert!(backoff.next(0.0) == first);
+            prop_assert!(backoff.next(0.0) == first && backoff.tries() == 1);
         }
     }
 }

@@ -24,6 +24,7 @@ mod preview;
 mod reload;
 mod secrecy;
 pub mod settings;
+mod standing;
 mod telemetry;
 mod timetable;
 mod words;

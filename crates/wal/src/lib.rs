@@ -40,6 +40,7 @@ pub use connection::{Connection, SystemIdentity};
 pub use error::Error;
 pub use event::{Confirm, Ended, Event, Reason};
 pub use malformed::Malformed;
+pub use pace::spacing;
 pub use progress::Progress;
 #[doc(hidden)]
 pub use replay::replay;

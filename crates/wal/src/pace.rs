@@ -10,6 +10,13 @@ const SPACING: Duration = Duration::from_millis(125);
 /// The most time between two, whatever the server's patience is.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// The most time between two status updates to a server of this `wal_sender_timeout`; `None` where it is off.
+/// Whoever is silent for longer stands still.
+pub fn spacing(timeout: Option<Duration>) -> Duration {
+    let third = timeout.map_or(SILENCE_MAX, |timeout| timeout / 3);
+    third.clamp(SPACING, SILENCE_MAX)
+}
+
 #[derive(Debug)]
 pub(crate) struct Pace {
     silence: Duration,
@@ -21,9 +28,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// `timeout` is the server's `wal_sender_timeout`; `None` where it is off.
     pub(crate) fn new(timeout: Option<Duration>, now: Instant) -> Self {
-        let third = timeout.map_or(SILENCE_MAX, |timeout| timeout / 3);
         Self {
-            silence: third.clamp(SPACING, SILENCE_MAX),
+            silence: spacing(timeout),
             sent_at: now,
             sent: Lsn::ZERO,
             asked: false,

@@ -144,6 +144,7 @@ impl Stream {
         let heard = self.wire.received();
         if heard != std::mem::replace(&mut self.heard, heard) || !reading {
             self.silence.broken(Instant::now());
+            self.progress.hear();
         }
     }
 

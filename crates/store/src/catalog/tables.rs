@@ -26,6 +26,8 @@ pub struct Table {
     pub unidentified: Option<(TableName, ReplicaIdentity)>,
     /// Where the whole row is the identity: the table itself or a partition.
     pub full: Option<TableName>,
+    /// The partitions that hold rows, in ascending order of their OIDs; empty where it has none.
+    pub parts: Vec<u32>,
 }
 
 /// How a generated column comes by its values.
@@ -108,7 +110,9 @@ pub async fn tables(session: &Session, names: &[TableName]) -> Result<Tables, Er
                 from pg_attribute a where a.attrelid = w.oid and a.attgenerated = 's'),
                (select coalesce(array_agg(a.attname::text order by a.attnum), '{}')
                 from pg_attribute a where a.attrelid = w.oid and a.attgenerated = 'v'),
-               current_setting('server_version_num')::int
+               current_setting('server_version_num')::int,
+               (select coalesce(array_agg(i.oid order by i.oid), '{}') from identities i
+                where i.root = w.oid and i.holds_rows and i.oid <> i.root)
              from wanted w
              join identities own on own.root = w.oid and own.oid = w.oid
              left join lateral (
@@ -147,6 +151,7 @@ fn table(row: &Row) -> (TableName, Table) {
         version: row.get::<_, i32>(13).unsigned_abs(),
         unidentified: part(5).map(|part| (part, identity(kind))),
         full: part(8),
+        parts: row.get(14),
     };
     (name, table)
 }

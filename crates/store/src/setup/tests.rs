@@ -29,6 +29,7 @@ fn found() -> Found {
         version: 150_018,
         unidentified: None,
         full: None,
+        parts: Vec::new(),
     };
     Found {
         server: Server {

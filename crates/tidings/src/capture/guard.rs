@@ -3,6 +3,8 @@
 //! Drops and swaps leave no trace in the stream, so they are looked for. What would make the
 //! worker's statements fail is taken out of the publication before anything else is done.
 
+mod change;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
@@ -10,10 +12,12 @@ use activity::TableName;
 use rules::{Rules, Shape, Shapes, TableUse};
 use store::attributes;
 use store::catalog::{self, Publication, Table};
+use store::parts::{self, Known};
 use store::released::{self, Released};
 use store::setup::{Danger, danger, shortcoming};
 use store::{Session, quote_identifier};
 
+use self::change::Change;
 use super::Fault;
 use super::renamed::Oids;
 use crate::failure::chain;
@@ -42,6 +46,17 @@ struct Seen {
     renamed: HashMap<TableName, TableName>,
     /// Columns that were let go of for a migration of the worker's.
     released: Released,
+    /// What tables and their partitions were when they were last looked at.
+    known: HashMap<TableName, Known>,
+}
+
+impl Seen {
+    /// Whether the name is that of another table than the images are of.
+    fn is_swapped(&self, table: &TableName) -> bool {
+        let before = self.known.get(table).and_then(|known| known.oid);
+        let now = self.tables.get(table).map(|found| found.oid);
+        matches!((before, now), (Some(before), Some(now)) if before != now)
+    }
 }
 
 impl Guard {
@@ -67,6 +82,7 @@ impl Guard {
         let seen = guard.look(session).await?;
         guard.protect(session, &seen).await?;
         guard.note_unpublished(session, &seen).await?;
+        guard.note_parts(session, &seen).await?;
         guard.published(&seen)?;
         guard.publication_oid = seen.publication.oid;
         guard.shapes = guard.shapes(&seen)?;
@@ -88,6 +104,12 @@ impl Guard {
         let seen = self.look(session).await?;
         self.protect(session, &seen).await?;
         self.note_unpublished(session, &seen).await?;
+        if let Some(table) = self.note_parts(session, &seen).await? {
+            return Err(Fault::Passing(format!(
+                "partitions of table {table} were attached, detached or dropped: it is compared with its images, \
+                 since their rows are in no stream"
+            )));
+        }
         let oid = seen.publication.oid;
         if oid != self.publication_oid {
             return Err(Fault::Passing(format!(
@@ -97,10 +119,17 @@ impl Guard {
         }
         self.options(&seen.publication)?;
         self.published(&seen)?;
-        if self.shapes(&seen)? != self.shapes {
-            return Err(Fault::Passing(
-                "the key of a table or the type of a column has changed".to_owned(),
-            ));
+        if let Some(table) = self.tables.iter().find(|table| seen.is_swapped(table)) {
+            return Err(Fault::Passing(format!(
+                "table {table} was swapped: another table has its name now, and is compared with its images"
+            )));
+        }
+        let shapes = self.shapes(&seen)?;
+        let is_other = |table: &&TableName| shapes.get(table) != self.shapes.get(table);
+        if let Some(table) = self.tables.iter().find(is_other) {
+            return Err(Fault::Passing(format!(
+                "the key of table {table} has changed, or the type of a column of it: it is read anew under that"
+            )));
         }
         self.tell_missing_columns(&seen);
         Ok(())
@@ -116,10 +145,13 @@ impl Guard {
         told: &TableName,
     ) -> Result<(), Fault> {
         let tables = catalog::tables(session, std::slice::from_ref(known)).await?;
-        let is_it = |table: &Table| self.oids.get(&table.oid) == Some(known);
-        match tables.get(known).is_some_and(is_it) {
-            true => Ok(()),
-            false => Err(Fault::Operator(renamed(known, told))),
+        match tables.get(known) {
+            Some(table) if self.oids.get(&table.oid) == Some(known) => Ok(()),
+            Some(_) => Err(Fault::Operator(format!(
+                "table {known} was swapped: another table has its name now, and what it was is called {told}. \
+                 Run `tidings setup`, which publishes the one that has the name; it is compared with images"
+            ))),
+            None => Err(Fault::Operator(renamed(known, told))),
         }
     }
 
@@ -156,6 +188,7 @@ impl Guard {
             tables,
             renamed,
             released: released::released(session).await?,
+            known: parts::known(session).await?,
         })
     }
 
@@ -220,13 +253,42 @@ impl Guard {
     async fn note_unpublished(&self, session: &Session, seen: &Seen) -> Result<(), Fault> {
         let hides = shortcoming(&seen.publication).is_some();
         let out = |table: &&TableName| match seen.publication.find(table) {
-            Some(published) => hides || published.filter.is_some(),
+            Some(published) => hides || published.filter.is_some() || seen.is_swapped(table),
             None => true,
         };
         for table in self.tables.iter().filter(out) {
             store::reconcile::unobserved(session, table).await?;
         }
         Ok(())
+    }
+
+    /// Rows that come and go with a partition are in no stream: their table is compared with its images, from the
+    /// next session on. Returns such a table.
+    async fn note_parts(
+        &self,
+        session: &Session,
+        seen: &Seen,
+    ) -> Result<Option<&TableName>, Fault> {
+        let mut compared = None;
+        for table in &self.tables {
+            let (Some(found), Some(known)) = (seen.tables.get(table), seen.known.get(table)) else {
+                continue;
+            };
+            let change = Change::between(known.parts.as_deref(), &found.parts);
+            if change.is_none() {
+                continue;
+            }
+            if !change.gone.is_empty() || !parts::are_empty(session, &change.come).await {
+                store::reconcile::unobserved(session, table).await?;
+                tracing::warn!(
+                    %table, partitions.gone = change.gone.len(), partitions.come = change.come.len(),
+                    "partitions were attached, detached or dropped"
+                );
+                compared = Some(table);
+            }
+            parts::remember(session, table, &found.parts).await?;
+        }
+        Ok(compared)
     }
 
     /// Whether the publication sends everything, and is ours to take a table out of.
@@ -261,7 +323,7 @@ impl Guard {
             let released = seen.released.get(table);
             let is_released = |c: &String| released.is_some_and(|columns| columns.contains(c));
             let problem = match seen.publication.find(table) {
-                None => unpublished(table, known, name),
+                None => unpublished(table, known, name, seen.is_swapped(table)),
                 Some(published) if published.filter.is_some() => {
                     format!("publication {name} has a row filter for table {table}")
                 }
@@ -350,13 +412,17 @@ fn renamed(known: &TableName, now: &TableName) -> String {
 }
 
 /// How to say that a table is not published, with what stands in the way of publishing it.
-fn unpublished(table: &TableName, known: &Table, publication: &str) -> String {
+fn unpublished(table: &TableName, known: &Table, publication: &str, swapped: bool) -> String {
     let whole = catalog::Published {
         table: table.clone(),
         columns: None,
         filter: None,
     };
-    let text = format!("table {table} is not in publication {publication}");
+    let swap = match swapped {
+        true => format!("table {table} was swapped: another table has its name now. "),
+        false => String::new(),
+    };
+    let text = format!("{swap}table {table} is not in publication {publication}");
     match danger(known, &whole) {
         None => text,
         Some(danger) => format!("{}. {} Until then {text}", danger.what, danger.mend),

@@ -4,8 +4,10 @@
 //! stream, and connects anew. Nothing in memory survives a session: every position is read from
 //! the progress row again.
 
+mod advance;
 mod announcement;
 pub mod budget;
+mod class;
 mod committed;
 mod context;
 mod derive;
@@ -29,7 +31,7 @@ mod visible;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rules::Rules;
 use store::Session;
@@ -41,13 +43,14 @@ pub use context::Context;
 pub use fault::Fault;
 pub use footing::look;
 pub use guard::shapes;
-pub use lineage::{Verdict, check as check_lineage, judge};
+pub use lineage::{Verdict, judge};
 pub use rebuild::refusal;
 pub use reconcile::{Compared, Found, Synthetic, Teller, compare, differing, is_wanted, needed};
 pub use session::try_lock;
 pub use silences::Silences;
 
 use budget::Stage;
+use class::Class;
 
 use crate::backoff::Backoff;
 use crate::failure::chain;
@@ -69,31 +72,38 @@ async fn sessions(context: &Context, stop: &CancellationToken, mut stages: watch
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let mut rules = context.rules.clone();
     while !stop.is_cancelled() {
+        let began = Instant::now();
         let Err(fault) = live(context, &mut rules, stop, &mut backoff, &mut stages).await else {
             continue;
         };
+        backoff.took(began.elapsed());
         let text = chain(&fault);
-        let pause = match &fault {
-            Fault::Passing(_) => {
+        context.health.capture.down(fault.trouble());
+        let pause = match fault.class() {
+            class @ (Class::Retry | Class::Wait | Class::Reconcile) => {
                 let pause = backoff.next(rand::random());
                 tracing::warn!(
                     error = text,
                     retry.pause_ms = pause.as_millis() as u64,
-                    "capture lost its connection"
+                    "{}",
+                    match class {
+                        Class::Wait => "capture waits",
+                        Class::Retry | Class::Reconcile | Class::Stop =>
+                            "capture lost its connection",
+                    }
                 );
                 // Once may be chance; what goes on is what `status` should tell.
-                if backoff.tries() > 1 {
+                if class == Class::Wait || backoff.tries() > 1 {
                     session::say_stopped(context, &text).await;
                 }
                 pause
             }
-            Fault::Operator(_) => {
+            Class::Stop => {
                 tracing::error!(error = text, "capture is stopped until this is mended");
                 session::say_stopped(context, &text).await;
                 RECHECK
             }
         };
-        context.health.capture.down(&text);
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

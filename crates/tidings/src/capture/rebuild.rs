@@ -55,9 +55,11 @@ pub async fn rebuild(context: &Context, footing: &mut Footing, why: &str) -> Res
             .map_err(Fault::from)
         {
             // It would only keep back WAL.
-            Err(Fault::Passing(error)) => Err(Fault::Passing(format!(
-                "{why}. A new slot is made once table {table} can be written to: {error}"
-            ))),
+            Err(Fault::Passing(error) | Fault::Waiting(error) | Fault::Lost(error)) => {
+                Err(Fault::Passing(format!(
+                    "{why}. A new slot is made once table {table} can be written to: {error}"
+                )))
+            }
             // The writer says what lacks.
             Ok(()) | Err(Fault::Operator(_)) => Ok(()),
         }
@@ -212,7 +214,8 @@ async fn create(context: &Context, footing: &mut Footing, why: &str) -> Result<L
         );
         if told.as_ref() != Some(&text) {
             tracing::warn!("{text}");
-            context.health.capture.down(&text);
+            let fault = Fault::Waiting(text.clone());
+            context.health.capture.down(fault.trouble());
             in_time(STEP_MAX, async {
                 Ok(progress::stopped(session, &text).await?)
             })

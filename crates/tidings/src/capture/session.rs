@@ -1,16 +1,20 @@
 //! One life of the replication connection, from connecting to letting go.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activity::Lsn;
+use api::Pulse;
+use api::standing::waiting as waiting_for;
 use store::commit::Batch;
 use store::progress::{self, Progress};
-use store::{Purpose, Session};
+use store::{Purpose, Session, status};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wal::{Confirm, Connection, Ended, Event, Limits, Resume, Start, Stream};
 
+use super::advance::Advance;
 use super::budget::{self, Stage};
 use super::footing::{self, Footing};
 use super::group::Group;
@@ -19,6 +23,7 @@ use super::reconcile::{Desk, desk};
 use super::writer::Writer;
 use super::{Context, Fault};
 use crate::backoff::Backoff;
+use crate::standing;
 
 /// Events between the socket and the writer.
 const EVENTS_MAX: usize = 4;
@@ -39,6 +44,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 const GROUP_MAX: Duration = Duration::from_secs(75);
 /// How often a standby asks whether it may take over.
 const STANDBY_PERIOD: Duration = Duration::from_millis(500);
+/// How often it looks whether the one that it waits for gets on: so many times it asks in between.
+const STANDBY_LOOKS: u32 = 4;
+/// How long leaving a reason behind may take.
+const SAY_MAX: Duration = Duration::from_secs(5);
 
 /// Captures until `stop` (then the answer is `Ok`) or until something breaks.
 ///
@@ -54,7 +63,7 @@ pub async fn live(
         return Ok(());
     };
     let (session, mut connection) = connected?;
-    if !stand_by(context, &mut connection, stop).await? {
+    if !stand_by(context, &session, &mut connection, stop).await? {
         return Ok(());
     }
     let finding = in_time(ANSWER_MAX, footing::find(context, session, connection));
@@ -72,21 +81,25 @@ pub async fn live(
     let Some(begun) = unless(stop, beginning).await else {
         return Ok(());
     };
-    let (writer, stream, found) = begun?;
+    let (writer, stream, found, patience) = begun?;
+    let heard = stream.progress();
     let (events, received) = mpsc::channel(EVENTS_MAX);
     let (confirms, confirmed) = watch::channel(Confirm::default());
     let stream_stop = CancellationToken::new();
     let stream = tokio::spawn(stream.run(events, confirmed, stream_stop.clone()));
     let mut stream = AbortOnDropHandle::new(stream);
-    context.health.capture.up();
-    backoff.reset();
+    let pulse = Arc::clone(&heard);
+    context.health.capture.streams(Pulse {
+        silent: Arc::new(move || pulse.silent()),
+        patience,
+    });
     let (desk, reader) = desk(context);
     let writer = tokio::select! {
         biased;
         () = budget::over(stages) => {
             return Err(Fault::Passing("the slot keeps back more WAL than it may".to_owned()));
         }
-        writer = write(writer, received, &confirms, desk, stop) => writer?,
+        writer = write(writer, received, &confirms, desk, &heard, backoff, stop) => writer?,
         () = reader.run() => None,
         ended = &mut stream => return Err(ended_early(context, ended)),
     };
@@ -126,8 +139,11 @@ async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     Ok((session, connection))
 }
 
-/// Opens the stream where progress stands. Also says where the slot was.
-async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Stream, Lsn), Fault> {
+/// Opens the stream where progress stands. Also says where the slot was, and how long the server may be silent.
+async fn begin(
+    context: &Context,
+    footing: Footing,
+) -> Result<(Writer<'_>, Stream, Lsn, Duration), Fault> {
     let Footing {
         session,
         connection,
@@ -145,9 +161,11 @@ async fn begin(context: &Context, footing: Footing) -> Result<(Writer<'_>, Strea
     );
     let start = start(context, &progress);
     context.committed.begin(lineage.timeline, progress.end_lsn);
+    status::announce(&session, connection.pid()).await?;
     let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
+    let patience = standing::patience(connection.sender_timeout());
     let stream = connection.stream(&start).await?;
-    Ok((writer, stream, confirmed))
+    Ok((writer, stream, confirmed, patience))
 }
 
 /// The outcome of `work`; `None` where `stop` came first.
@@ -167,6 +185,8 @@ async fn write<'a>(
     mut received: mpsc::Receiver<Event>,
     confirms: &watch::Sender<Confirm>,
     mut desk: Desk,
+    heard: &wal::Progress,
+    backoff: &mut Backoff,
     stop: &CancellationToken,
 ) -> Result<Option<Writer<'a>>, Fault> {
     let mut guard = tokio::time::interval(GUARD_PERIOD);
@@ -176,6 +196,7 @@ async fn write<'a>(
     let mut next = Group::default();
     let mut open = true;
     let (begun, silences) = (Instant::now(), &writer.context.silences);
+    let mut advance = Advance::begin(begun);
     loop {
         if desk.can_apply(&writer) {
             in_time(GROUP_MAX, desk.apply(&mut writer)).await?;
@@ -186,6 +207,7 @@ async fn write<'a>(
             () = writer.lost() => return Err(Fault::Passing("the writer's connection is lost".to_owned())),
             _ = guard.tick() => {
                 in_time(ANSWER_MAX, writer.check()).await?;
+                in_time(ANSWER_MAX, writer.watch_stream(heard, &mut advance)).await?;
                 continue;
             }
             _ = retry.tick() => {
@@ -224,6 +246,9 @@ async fn write<'a>(
                 },
             }
         };
+        // What makes every session break at its beginning must not be tried as fast as chance is.
+        backoff.reset();
+        advance.moved(Instant::now());
         if let Some(confirm) = confirm {
             silences.outlived(begun, Instant::now());
             confirms.send_replace(confirm);
@@ -265,11 +290,12 @@ fn ended_early(
 /// Waits until this is the one sidecar of the slot. False where `stop` came first.
 async fn stand_by(
     context: &Context,
+    session: &Session,
     connection: &mut Connection,
     stop: &CancellationToken,
 ) -> Result<bool, Fault> {
     let slot = &context.settings.capture.slot;
-    let mut waiting = false;
+    let (mut waiting, mut asked) = (false, 0);
     loop {
         if in_time(ANSWER_MAX, async { Ok(try_lock(connection, slot).await?) }).await? {
             if waiting {
@@ -283,9 +309,16 @@ async fn stand_by(
             connection
                 .query("set application_name = 'tidings standby'")
                 .await?;
-            context.health.capture.stand_by();
             tracing::info!("another sidecar reads slot {slot}: standing by");
         }
+        if asked % STANDBY_LOOKS == 0 {
+            let look = async { Ok(status::capture(session).await?) };
+            if let Some(seen) = in_time(ANSWER_MAX, look).await? {
+                let leader = standing::of_slot(&context.settings.capture, &seen);
+                context.health.capture.wait(waiting_for(leader));
+            }
+        }
+        asked += 1;
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(false),
@@ -326,11 +359,15 @@ fn start(context: &Context, progress: &Progress) -> Start {
 /// Leaves the reason where `status` reads it. Best effort: the database may be what is wrong.
 pub async fn say_stopped(context: &Context, reason: &str) {
     let schema = &context.settings.database.schema;
-    let Ok(session) = Session::open(&context.target, schema, Purpose::Admin).await else {
-        return;
+    let say = async {
+        // It waits for no standby, nor for long for whoever holds the row.
+        let session = Session::open(&context.target, schema, Purpose::Read).await?;
+        progress::stopped(&session, reason).await
     };
-    if let Err(error) = progress::stopped(&session, reason).await {
-        tracing::debug!(%error, "the reason could not be stored");
+    match tokio::time::timeout(SAY_MAX, say).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the reason could not be stored"),
+        Err(_) => tracing::debug!("the reason could not be stored in time"),
     }
 }
 

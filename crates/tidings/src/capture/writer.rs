@@ -1,8 +1,10 @@
 //! The one writer: turns a commit group into one commit, and says what may be confirmed.
 
+mod patience;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use activity::{Lsn, Part, Seq, TableName, Xid};
 use rules::{Images, PackSource, Rules, Shape, Shapes, Wanted};
@@ -13,7 +15,7 @@ use store::images::{self, ImageTables};
 use store::log::LoggedAction;
 use store::progress::{self, Half, Progress};
 use store::runs::RunChange;
-use store::{Error, Remedy, Session};
+use store::{Error, Session};
 use store::{catalog, partitions, reconcile};
 use wal::Confirm;
 
@@ -22,17 +24,13 @@ use super::group::Group;
 use super::guard::Guard;
 use super::locked::Locked;
 use super::runs::{Hearing, Watchdog, is_announcement};
-use super::{Context, Fault, load, renamed, visible};
+use super::{Context, Fault, load, needed, renamed, visible};
 
 /// Groups from this many changes on are derived without holding up the other tasks of the thread.
 const BLOCKING_CHANGES: usize = 256;
-/// How long finding the rows at fault may take: a few round trips for each of them.
-const FAULTS_MAX: Duration = Duration::from_secs(45);
 /// How often a group may ask for rows to look up: once for each hop, and a few times more where its own
 /// changes lead elsewhere.
 const ROUNDS_MAX: usize = 1000;
-/// The pause before a refused commit is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Writer<'a> {
     pub(super) context: &'a Context,
@@ -101,6 +99,9 @@ impl<'a> Writer<'a> {
         for (before, now) in attributes::follow(&mut session, &named).await? {
             tracing::info!(table.before = %before, table.now = %now, "a renamed table keeps its images");
         }
+        images::tables(&session, &named).await?;
+        // Another key voids images: their numbers are read after that.
+        reconcile::require(&session, &needed(&guard.shapes)).await?;
         let mut image_tables = images::tables(&session, &named).await?;
         let in_transaction = progress.half.is_some();
         for used in rules.tables() {
@@ -131,7 +132,6 @@ impl<'a> Writer<'a> {
             locked: Locked::default(),
             has_stop_reason: true,
         };
-        reconcile::require(&writer.session, &writer.needed()).await?;
         // Before the stream shows anything: what is deleted from here on must leave its tombstone.
         writer.take_up().await?;
         Ok(writer)
@@ -160,9 +160,6 @@ impl<'a> Writer<'a> {
     }
 
     async fn commit_named(&mut self, group: Group) -> Result<Option<Confirm>, Fault> {
-        if std::mem::take(&mut self.has_stop_reason) {
-            progress::resumed(&self.session, self.progress.epoch).await?;
-        }
         let confirmable = group.confirmable();
         let in_transaction = group.parts.last().map(|part| part.end.is_none());
         if !group.parts.is_empty() {
@@ -178,6 +175,10 @@ impl<'a> Writer<'a> {
             }
         }
         self.in_transaction = in_transaction.unwrap_or(self.in_transaction);
+        if std::mem::take(&mut self.has_stop_reason) {
+            progress::resumed(&self.session, self.progress.epoch).await?;
+        }
+        self.context.health.capture.moves();
         let Some(position) = confirmable else {
             return Ok(None);
         };
@@ -418,55 +419,6 @@ impl<'a> Writer<'a> {
         let rewrite = commit::rewrite(&mut self.session, &mut into, action, batch);
         self.gate = in_time(patience, rewrite).await?;
         Ok(())
-    }
-
-    /// Tries until the patience is over: then the stream must be let go of.
-    async fn commit_patiently(&mut self, reached: &Reached, batch: &Batch) -> Result<Lsn, Fault> {
-        let patience = self.context.settings.capture.commit_patience;
-        let began = Instant::now();
-        let mut into = commit::Into {
-            table: &self.table,
-            images: &mut self.image_tables,
-            fence: Fence {
-                epoch: self.progress.epoch,
-                seq: self.progress.seq,
-            },
-            reached,
-        };
-        loop {
-            let left = patience.saturating_sub(began.elapsed());
-            let commit = commit::commit(&mut self.session, &mut into, batch);
-            let mut outcome = in_time(left, commit).await;
-            if outcome.as_ref().is_err_and(commit::is_of_a_row) {
-                // A foreign key to a row that is in the WAL and that no snapshot sees yet is refused like
-                // one to no row.
-                let left = patience.saturating_sub(began.elapsed());
-                let xids = batch.actions.iter().map(|action| action.xid);
-                visible::until(&self.session, xids, left).await?;
-                let commit = commit::commit_around_faults(&mut self.session, &mut into, batch);
-                outcome = in_time(FAULTS_MAX, commit).await;
-            }
-            let refused = match outcome {
-                Ok(gate) => return Ok(gate),
-                Err(error) if error.remedy() == Remedy::Again => error,
-                // What was left of the patience says nothing to anybody.
-                Err(Error::TimedOut(_)) => {
-                    return Err(Fault::Passing(format!(
-                        "a commit was not through within {} s",
-                        began.elapsed().as_secs()
-                    )));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if began.elapsed() + RETRY_PAUSE >= patience {
-                return Err(Fault::Passing(format!(
-                    "a commit was refused for {} s: {refused}",
-                    patience.as_secs()
-                )));
-            }
-            tracing::debug!(error = %refused, "a commit is tried again");
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
     }
 
     /// Raises the limit for confirming other tables' WAL: at most one small write for each lease.

@@ -27,9 +27,9 @@ mod webhooks;
 pub use setup::publish;
 pub(crate) use setup::{find, wanted};
 
-use crate::Failure;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
+use crate::{Failure, capture};
 
 pub async fn execute(cli: Cli) -> Result<(), Failure> {
     let settings = || Settings::load(cli.config.as_deref()).map_err(Failure::Settings);
@@ -59,7 +59,9 @@ pub async fn execute(cli: Cli) -> Result<(), Failure> {
 async fn session(settings: &Settings) -> Result<store::Session, Failure> {
     let target = settings.database.target().map_err(Failure::Settings)?;
     let schema = &settings.database.schema;
-    Ok(store::Session::open(&target, schema, store::Purpose::Admin).await?)
+    let opened = store::Session::open(&target, schema, store::Purpose::Admin).await;
+    // In the words of `run`, with what mends it.
+    opened.map_err(|error| Failure::Failed(capture::Fault::from(error).into()))
 }
 
 /// The same, where the sidecar's schema must be there already.

@@ -154,7 +154,10 @@ async fn await_sidecar(session: &Session, patience: Duration) -> Result<(), Fail
     let began = Instant::now();
     loop {
         let capture = status::capture(session).await?;
-        if capture.as_ref().is_some_and(|capture| capture.active) {
+        if capture
+            .as_ref()
+            .is_some_and(|capture| capture.reader.is_some())
+        {
             return Ok(());
         }
         if began.elapsed() < patience {

@@ -55,7 +55,7 @@ async fn of_tables(session: &Session, tables: &[TableName]) -> Result<Vec<Standi
 
 async fn is_captured(session: &Session) -> Result<bool, Failure> {
     let capture = status::capture(session).await?;
-    Ok(capture.is_some_and(|capture| capture.active))
+    Ok(capture.is_some_and(|capture| capture.reader.is_some()))
 }
 
 fn absent() -> Failure {

@@ -57,7 +57,8 @@ pub async fn serve(
         ),
         false => None,
     };
-    let health = Arc::new(Health::default());
+    let slot = settings.capture.slot.clone();
+    let health = Arc::new(Health::new(target.to_string(), slot));
     let appended = Arc::new(Notify::new());
     let mut tasks: JoinSet<Result<&'static str, Failure>> = JoinSet::new();
     if let Some(server) = server {
@@ -89,7 +90,17 @@ pub async fn serve(
         () = stop.cancelled() => return Ok(()),
         () = connect::survey(&target, SURVEY_MAX) => {}
     }
-    if !prepared(&settings, &target, does(Role::Deliver), stop).await? {
+    let tell = |fault: &capture::Fault| {
+        for (role, component) in [
+            (Role::Capture, &health.capture),
+            (Role::Deliver, &health.deliver),
+        ] {
+            if does(role) {
+                component.down(fault.trouble());
+            }
+        }
+    };
+    if !prepared(&settings, &target, does(Role::Deliver), tell, stop).await? {
         return Ok(());
     }
     if let Some(hangups) = hangups {
@@ -163,11 +174,12 @@ async fn supervise(
     ended
 }
 
-/// Prepares the database, however long it takes to come up. False where `stop` came first.
+/// Prepares the database, however long it takes to come up, and tells what is in the way. False where `stop` came first.
 async fn prepared(
     settings: &Settings,
     target: &Target,
     delivers: bool,
+    tell: impl Fn(&capture::Fault),
     stop: &CancellationToken,
 ) -> Result<bool, Failure> {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
@@ -197,6 +209,7 @@ async fn prepared(
         if matches!(fault, capture::Fault::Operator(_)) {
             return Err(Failure::Failed(fault.into()));
         }
+        tell(&fault);
         let pause = backoff.next(rand::random());
         tracing::warn!(error = %fault, retry.pause_ms = pause.as_millis() as u64, "no database yet");
         tokio::select! {

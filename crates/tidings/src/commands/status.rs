@@ -1,3 +1,5 @@
+use api::standing::State;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{Session, catalog, gaps, status};
 
@@ -6,15 +8,29 @@ use crate::Failure;
 use crate::capture::budget::{WARN, percent, size};
 use crate::cli::Status;
 use crate::settings::Settings;
+use crate::standing::of_slot;
 
 pub async fn status(settings: &Settings, arguments: &Status) -> Result<(), Failure> {
-    let told = gather(settings).await?;
+    let told = match gather(settings).await {
+        Ok(told) => told,
+        Err(failure) => {
+            if arguments.json {
+                println!("{:#}", unknown(&failure));
+            }
+            return Err(failure);
+        }
+    };
     if arguments.json {
         println!("{told:#}");
     } else {
         print!("{}", human(&told));
     }
     Ok(())
+}
+
+/// What is told where the database can not be asked: nothing can be captured from it either.
+fn unknown(failure: &Failure) -> Value {
+    json!({"state": State::Stopped, "moves": false, "reason": failure.to_string()})
 }
 
 /// Everything `status` tells, in the shape of `--json`.
@@ -32,15 +48,8 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
     let disabled: Vec<Value> = disabled
         .map(|(name, reason)| json!({"name": name, "reason": reason}))
         .collect();
-    let (state, reason) = match (&capture, &slot) {
-        (c, _) if c.active => ("active", None),
-        (c, _) if c.standby => ("standby", c.stop_reason.clone()),
-        (c, None) => ("stopped", c.stop_reason.clone().or(Some(no_slot(settings)))),
-        (c, Some(_)) => {
-            let reason = "no `tidings run` reads the slot: start it".to_owned();
-            ("stopped", Some(c.stop_reason.clone().unwrap_or(reason)))
-        }
-    };
+    let silent = capture.reader.and_then(|reader| reader.silent);
+    let standing = of_slot(&settings.capture, &capture);
     let rules = rule_states::gather(settings, &session).await?;
     let budget = settings.capture.max_retained_wal.map(|size| size.as_u64());
     let percent = slot
@@ -50,17 +59,19 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
     let gap = gaps::newest(&session).await?.map(|gap| {
         json!({
             "reason": gap.reason, "from_lsn": gap.from, "until_lsn": gap.until,
-            "noticed_at": gap.noticed_at,
+            "noticed_at": gap.noticed_at, "rebuilt_at": gap.rebuilt_at,
         })
     });
     Ok(json!({
-        "state": state,
-        "reason": reason,
+        "state": standing.state,
+        "moves": standing.moves,
+        "reason": standing.reason,
         "slot": {
             "name": settings.capture.slot,
             "wal_status": slot.as_ref().and_then(|s| s.wal_status.clone()),
             "lag_bytes": slot.as_ref().map(|s| s.lag_bytes),
             "lag_seconds": capture.lag_seconds,
+            "silent_seconds": silent.map(|silent| silent.as_secs_f64()),
             "retained_bytes": slot.as_ref().map(|s| s.retained_bytes),
             "safe_bytes": slot.as_ref().and_then(|s| s.safe_bytes),
             "budget_bytes": budget,
@@ -83,16 +94,6 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
         "rules": rules,
         "rules_error": capture.rules_error,
     }))
-}
-
-fn no_slot(settings: &Settings) -> String {
-    let slot = &settings.capture.slot;
-    match settings.capture.rebuilds_per_hour {
-        0 => format!("replication slot {slot} does not exist: run `tidings setup --new-slot`"),
-        _ => format!(
-            "replication slot {slot} does not exist: start `tidings run`, which makes a new one"
-        ),
-    }
 }
 
 /// What is or was compared with its images, and what that waits for.
@@ -137,13 +138,45 @@ fn retained(slot: &Value) -> String {
     }
 }
 
+/// The newest gap: open, or how long it was.
+fn unobserved(gap: &Value) -> String {
+    if gap.is_null() {
+        return String::new();
+    }
+    let of = |name: &str| gap[name].as_str().unwrap_or("-");
+    let (noticed, reason, from) = (of("noticed_at"), of("reason"), of("from_lsn"));
+    let moment = |name: &str| of(name).parse::<Timestamp>().ok();
+    match (moment("noticed_at"), moment("rebuilt_at")) {
+        (Some(began), Some(ended)) => {
+            let seconds = ended.duration_since(began).as_secs().max(0);
+            let length = match seconds {
+                ..120 => format!("{seconds} s"),
+                _ => format!("{} min", seconds / 60),
+            };
+            format!(
+                "gap         not observed from {noticed} to {ended}, {length}: {reason}\n            closed at {}, \
+                 from {from} on; tables were asked to be compared\n",
+                of("until_lsn")
+            )
+        }
+        _ => format!(
+            "gap         not observed since {noticed}: {reason}\n            from {from} on, until there is a new \
+             slot\n"
+        ),
+    }
+}
+
 fn human(told: &Value) -> String {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let mut lines = format!("capture     {}\n", text(&told["state"]));
+    let still = match (told["state"].as_str(), told["moves"].as_bool()) {
+        (Some("active"), Some(false)) => ", and does not get on",
+        _ => "",
+    };
+    let mut lines = format!("capture     {}{still}\n", text(&told["state"]));
     if !told["reason"].is_null() {
         lines += &format!("            {}\n", text(&told["reason"]));
     }
@@ -156,15 +189,7 @@ fn human(told: &Value) -> String {
     );
     lines += &retained(slot);
     let gap = &told["gap"];
-    if !gap.is_null() {
-        lines += &format!(
-            "gap         not observed since {}: {}\n            from {} to {}\n",
-            text(&gap["noticed_at"]),
-            text(&gap["reason"]),
-            text(&gap["from_lsn"]),
-            text(&gap["until_lsn"])
-        );
-    }
+    lines += &unobserved(gap);
     lines += &format!(
         "progress    {} (actions: {})\n",
         text(&told["progress"]["end_lsn"]),
@@ -226,4 +251,33 @@ fn human(told: &Value) -> String {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_that_is_closed_says_how_long_it_was() {
+        let mut gap = json!({
+            "reason": "the slot is lost", "from_lsn": "0/10", "until_lsn": null,
+            "noticed_at": "2026-03-01T10:00:00Z", "rebuilt_at": null,
+        });
+        assert_eq!(unobserved(&Value::Null), "");
+        let open = unobserved(&gap);
+        assert!(
+            open.contains("not observed since 2026-03-01T10:00:00Z: the slot is lost"),
+            "{open}"
+        );
+        gap["until_lsn"] = json!("0/20");
+        for (rebuilt, length) in [("10:01:59", "119 s"), ("10:07:30", "7 min")] {
+            gap["rebuilt_at"] = json!(format!("2026-03-01T{rebuilt}Z"));
+            let closed = unobserved(&gap);
+            let says = format!("to 2026-03-01T{rebuilt}Z, {length}: the slot is lost");
+            assert!(
+                closed.contains(&says) && closed.contains("closed at 0/20"),
+                "{closed}"
+            );
+        }
+    }
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api::Health;
+use api::{Health, Trouble};
 use connect::Target;
 use store::Error;
 use tokio::sync::Notify;
@@ -70,7 +70,10 @@ pub async fn run(context: &Context, stop: &CancellationToken) -> Result<(), Fail
         };
         let pause = backoff.next(rand::random());
         let text = chain(&error);
-        context.health.deliver.down(&text);
+        context.health.deliver.down(Trouble {
+            reason: text.clone(),
+            then: "it is tried again by itself, at most 5 s apart".to_owned(),
+        });
         tracing::warn!(
             error = text,
             retry.pause_ms = pause.as_millis() as u64,

@@ -1,15 +1,16 @@
 //! Gathers the facts, family by family. What can not be read leaves its checks out, with the reason.
 
-use activity::{Lsn, TableName};
+use activity::TableName;
+use api::standing::State;
 use connect::Target;
 use jiff::Timestamp;
 use rules::Rules;
 use store::catalog::{self, Publication, Survey};
 use store::doctor::{self, Powers, Server, Slot};
-use store::progress::{self, Lineage, Progress};
+use store::progress::{self, Progress};
 use store::setup::{Found, StepKind, Wanted, plan};
 use store::{Purpose, Session};
-use wal::{Connection, SystemIdentity};
+use wal::Connection;
 
 use super::check::Check;
 use super::connection::{Replication, unreachable};
@@ -18,7 +19,7 @@ use super::{clock, connection, failover, hosts, probe, publication, role, server
 use crate::check::{Facts, of_columns, unfilled};
 use crate::failure::chain;
 use crate::settings::{Columns, Settings};
-use crate::{Failure, capture, commands, packs, preview};
+use crate::{Failure, capture, commands, packs, preview, standing};
 
 /// Checks of one family, which are left out together.
 const OF_SETUP: [&str; 4] = ["setup", "role", "connections_left", "grants"];
@@ -41,12 +42,6 @@ struct Fit {
     rules: Rules,
     wanted: Wanted,
     found: Found,
-}
-
-/// A replication connection, with what it says of the server.
-struct Wire {
-    connection: Connection,
-    identity: SystemIdentity,
 }
 
 impl<'a> Patient<'a> {
@@ -94,7 +89,7 @@ impl<'a> Patient<'a> {
         self.of_server();
         let taken = self.server_by_sql().await;
         self.note(&["tls", "disk", "clock"], taken);
-        let wire = self.wire().await;
+        let mut wire = self.wire().await;
         let progress = self.progress().await;
         let set_up = matches!(progress, Ok(Some(_)));
         match self.fit().await {
@@ -124,12 +119,12 @@ impl<'a> Patient<'a> {
         let taken = self.own_tables().await;
         self.note(&["own_tables"], taken);
         self.of_slots(set_up).await;
-        let taken = self.lineage(&progress, wire.as_ref()).await;
+        let taken = self.lineage(&progress, wire.as_mut()).await;
         self.note(&["lineage"], taken);
         if wants_probe && let Some(wire) = wire {
             let publication = &self.settings.capture.publication;
             let told = match self.publication().await {
-                Ok(Some(_)) => probe::probe(&self.session, wire.connection, publication).await,
+                Ok(Some(_)) => probe::probe(&self.session, wire, publication).await,
                 Ok(None) => Check::skipped(
                     "probe",
                     format!("publication {publication} does not exist; setup makes it"),
@@ -207,19 +202,14 @@ impl<'a> Patient<'a> {
     }
 
     /// Opens a replication connection and says who answers there.
-    async fn wire(&mut self) -> Option<Wire> {
+    async fn wire(&mut self) -> Option<Connection> {
         let opened = async {
             let mut connection = Connection::open(&self.target).await?;
             let greeted = connection.pid();
             let rows = connection.query("select pg_backend_pid()").await?;
             let answer = rows.first().and_then(|row| row.first()).cloned().flatten();
             let answers = answer.and_then(|text| text.parse().ok()).unwrap_or(greeted);
-            let identity = connection.identify_system().await?;
-            let wire = Wire {
-                connection,
-                identity,
-            };
-            Ok::<_, wal::Error>((wire, Replication::Open { greeted, answers }))
+            Ok::<_, wal::Error>((connection, Replication::Open { greeted, answers }))
         };
         let (wire, told) = match opened.await {
             Ok((wire, told)) => (Some(wire), told),
@@ -399,10 +389,12 @@ impl<'a> Patient<'a> {
 
     async fn of_slots(&mut self, set_up: bool) {
         let own = &self.settings.capture.slot;
+        let rebuilds = self.settings.capture.rebuilds_per_hour;
         let database = self.target.database();
+        let trouble = self.trouble(set_up).await;
         let (slot, slots) = (self.own_slot(), &self.slots);
         let checks = [
-            slot::slot(own, database, slot, set_up),
+            slot::slot(own, database, slot, set_up, rebuilds, trouble.as_deref()),
             slot::retained_wal(slot, &self.server.settings),
             slot::orphan_slots(slots, own, database),
             slot::idle_slots(slots, own, database),
@@ -414,10 +406,20 @@ impl<'a> Patient<'a> {
         self.note(&["open_transactions"], open.map_err(Failure::from));
     }
 
+    /// Why the stream that somebody reads does not get on.
+    async fn trouble(&self, set_up: bool) -> Option<String> {
+        let seen = match set_up {
+            true => store::status::capture(&self.session).await.ok()??,
+            false => return None,
+        };
+        let standing = standing::of_slot(&self.settings.capture, &seen);
+        standing.reason.filter(|_| standing.state == State::Active)
+    }
+
     async fn lineage(
         &self,
         progress: &Result<Option<Progress>, store::Error>,
-        wire: Option<&Wire>,
+        wire: Option<&mut Connection>,
     ) -> Result<Vec<Check>, Failure> {
         const NAME: &str = "lineage";
         let skipped = |why: &str| Ok(vec![Check::skipped(NAME, why)]);
@@ -432,20 +434,17 @@ impl<'a> Patient<'a> {
         let Some(publication) = self.publication().await? else {
             return skipped("there is no publication");
         };
-        let found = Lineage {
-            system_id: wire.identity.system_id.clone(),
-            timeline: wire.identity.timeline,
-            publication_oid: publication.oid,
+        let server = catalog::server(&self.session).await?;
+        let oid = publication.oid;
+        let found = match capture::look(&self.session, wire, &server, stored, oid).await {
+            Ok(found) => found,
+            Err(fault) => return skipped(&fault.to_string()),
         };
-        let name = &self.settings.capture.publication;
-        let differs = capture::check_lineage(&stored.lineage, &found, name).err();
-        let flushed: Option<Lsn> = catalog::server(&self.session).await?.flush_lsn;
-        Ok(vec![slot::lineage(
-            stored,
-            self.own_slot(),
-            flushed,
-            differs,
-        )])
+        let is_readable = |slot: &catalog::Slot| slot.wal_status.as_deref() != Some("lost");
+        let has_slot = found.slot.as_ref().is_some_and(is_readable);
+        let rebuilds = self.settings.capture.rebuilds_per_hour;
+        let verdict = capture::judge(stored, &found);
+        Ok(vec![slot::lineage(stored, verdict, has_slot, rebuilds)])
     }
 }
 

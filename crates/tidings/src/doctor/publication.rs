@@ -22,9 +22,10 @@ pub fn publication(wanted: &Wanted, found: &Found, missing: &[String], is_set_up
             true => Check::fail(
                 NAME,
                 format!(
-                    "publication {name} is gone: what was committed since is not in the stream"
+                    "publication {name} is gone: what is committed until it is there again is not in the \
+                     stream; `tidings run` then finds final states by itself"
                 ),
-                "tidings setup --new-slot",
+                "tidings setup",
             ),
         };
     };
@@ -194,6 +195,7 @@ mod tests {
             generated: Vec::new(),
             version: 170_010,
             unidentified: unidentified.map(|identity| (name, identity)),
+            parts: Vec::new(),
             full: None,
         }
     }

@@ -1,6 +1,5 @@
 //! Whether the slot is ours, may be read, and holds no more than it should. Pure.
 
-use activity::Lsn;
 use bytesize::ByteSize;
 use store::catalog::OpenTransaction;
 use store::doctor::{Settings, Slot};
@@ -8,6 +7,7 @@ use store::progress::Progress;
 use store::{quote_identifier, quote_literal};
 
 use super::check::{Check, Complaint};
+use crate::capture::Verdict;
 use crate::commands::describe;
 
 const NEW_SLOT: &str = "tidings setup --new-slot";
@@ -21,17 +21,37 @@ const OPEN_SECONDS: i64 = 600;
 /// What older installations and previews of ours are called.
 const OURS: &str = "tidings";
 
-/// Of the configured slot: `is_set_up` says whether there should be one.
-pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) -> Check {
+/// No stream leads on. `run` mends that by itself, unless `capture.rebuilds_per_hour` is 0.
+fn leads_nowhere(name: &'static str, why: String, rebuilds: u32) -> Check {
+    match rebuilds {
+        0 => Check::fail(name, why, NEW_SLOT),
+        _ => {
+            let what = format!(
+                "{why}. `tidings run` makes a new slot by itself and compares tables with images: final states \
+                 are told"
+            );
+            let mend = format!("tidings run # or now, while none runs: {NEW_SLOT}");
+            Check::of(name, "", [Complaint::warn(what, mend)])
+        }
+    }
+}
+
+/// Of the configured slot: `is_set_up` says whether there should be one, `rebuilds` is
+/// `capture.rebuilds_per_hour`, `trouble` why its stream does not get on, as `status` tells it.
+pub fn slot(
+    name: &str,
+    database: &str,
+    slot: Option<&Slot>,
+    is_set_up: bool,
+    rebuilds: u32,
+    trouble: Option<&str>,
+) -> Check {
     const NAME: &str = "slot";
     let Some(slot) = slot else {
+        let why = format!("replication slot {name} does not exist: it was dropped");
         return match is_set_up {
             false => Check::skipped(NAME, "nothing was set up yet; setup makes it"),
-            true => Check::fail(
-                NAME,
-                format!("replication slot {name} does not exist: it was dropped"),
-                NEW_SLOT,
-            ),
+            true => leads_nowhere(NAME, why, rebuilds),
         };
     };
     if slot.plugin.as_deref() != Some("pgoutput") || slot.database.as_deref() != Some(database) {
@@ -53,11 +73,8 @@ pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) ->
             Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
             Some(other) => other,
         };
-        return Check::fail(
-            NAME,
-            format!("replication slot {name} is lost: {why}"),
-            NEW_SLOT,
-        );
+        let why = format!("replication slot {name} is lost: {why}");
+        return leads_nowhere(NAME, why, rebuilds);
     }
     let read = match slot.active_pid {
         Some(pid) => format!("process {pid} reads it"),
@@ -67,6 +84,8 @@ pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) ->
         .inactive_seconds
         .is_some_and(|seconds| seconds > IDLE_SECONDS);
     let neglected = slot.active_pid.is_none() && (long || slot.retained > IDLE_BYTES);
+    let stuck =
+        trouble.map(|trouble| Complaint::warn(trouble, "tidings status # until it gets on"));
     let complaint = neglected.then(|| {
         let since = slot
             .inactive_seconds
@@ -84,7 +103,7 @@ pub fn slot(name: &str, database: &str, slot: Option<&Slot>, is_set_up: bool) ->
         .catalog_age
         .map(|age| format!(", its catalog_xmin is {age} transactions old"));
     let well = format!("{name}: {read}{}", age.unwrap_or_default());
-    Check::of(NAME, well, complaint)
+    Check::of(NAME, well, complaint.or(stuck))
 }
 
 /// What the slot keeps, and where that ends.
@@ -213,41 +232,37 @@ pub fn open_transactions(open: &[OpenTransaction]) -> Check {
     Check::of("open_transactions", well, complaints)
 }
 
-/// Whether stored positions belong to what we are connected to. `differs`: what `capture` says of it.
-pub fn lineage(
-    stored: &Progress,
-    slot: Option<&Slot>,
-    flushed: Option<Lsn>,
-    differs: Option<String>,
-) -> Check {
+/// Whether stored positions belong to what we are connected to, as capture judges it.
+pub fn lineage(stored: &Progress, verdict: Verdict, has_slot: bool, rebuilds: u32) -> Check {
     const NAME: &str = "lineage";
-    if let Some(what) = differs {
-        return Check::fail(NAME, what, NEW_SLOT);
+    match verdict {
+        Verdict::Resume => {
+            let lineage = &stored.lineage;
+            Check::ok(
+                NAME,
+                format!(
+                    "cluster {}, timeline {}, at {}",
+                    lineage.system_id, lineage.timeline, stored.end_lsn
+                ),
+            )
+        }
+        Verdict::Follow { compare } => {
+            let compares = match compare {
+                true => "tables are compared with images, since the slot is ahead of progress",
+                false => "nothing is told twice",
+            };
+            let what = format!(
+                "a standby was promoted, and its slot leads on from where we are: `tidings run` goes on by \
+                 itself, and {compares}"
+            );
+            Check::of(NAME, "", [Complaint::warn(what, "tidings run")])
+        }
+        Verdict::Rebuild(_) if !has_slot => {
+            Check::skipped(NAME, "there is no slot to go on from, as check slot says")
+        }
+        Verdict::Rebuild(why) => leads_nowhere(NAME, why, rebuilds),
+        Verdict::Refuse(why) => Check::fail(NAME, why, NEW_SLOT),
     }
-    if flushed.is_some_and(|flushed| stored.end_lsn > flushed) {
-        let what = format!(
-            "progress is at {}, but the server's WAL ends before that: a restored backup, or another server",
-            stored.end_lsn
-        );
-        return Check::fail(NAME, what, NEW_SLOT);
-    }
-    if let Some(confirmed) = slot.and_then(|slot| slot.confirmed)
-        && confirmed > stored.confirm_limit
-    {
-        let what = format!(
-            "the slot was moved by somebody else to {confirmed}; we confirmed nothing past {}",
-            stored.confirm_limit
-        );
-        return Check::fail(NAME, what, NEW_SLOT);
-    }
-    let lineage = &stored.lineage;
-    Check::ok(
-        NAME,
-        format!(
-            "cluster {}, timeline {}, at {}",
-            lineage.system_id, lineage.timeline, stored.end_lsn
-        ),
-    )
 }
 
 /// The settings name another slot or publication than progress was made on.
@@ -286,17 +301,36 @@ mod tests {
     }
 
     fn checked(slot: &Slot) -> Check {
-        super::slot("tidings", "app", Some(slot), true)
+        super::slot("tidings", "app", Some(slot), true, 3, None)
     }
 
     #[test]
     fn a_slot_that_is_gone_lost_or_not_ours_is_grave() {
         assert_eq!(checked(&ours()).status, Status::Ok);
-        assert_eq!(slot("tidings", "app", None, false).status, Status::Skipped);
-        let gone = slot("tidings", "app", None, true);
+        assert_eq!(
+            slot("tidings", "app", None, false, 3, None).status,
+            Status::Skipped
+        );
+        let gone = slot("tidings", "app", None, true, 0, None);
         assert_eq!(
             (gone.status, gone.mend.as_deref()),
             (Status::Fail, Some(NEW_SLOT))
+        );
+        // What `run` mends by itself is no failure.
+        let renewed = slot("tidings", "app", None, true, 3, None);
+        assert_eq!(renewed.status, Status::Warn);
+        assert!(renewed.mend.unwrap().starts_with("tidings run"));
+        let stuck = slot(
+            "tidings",
+            "app",
+            Some(&ours()),
+            true,
+            3,
+            Some("it is silent"),
+        );
+        assert_eq!(
+            (stuck.status, stuck.message.as_str()),
+            (Status::Warn, "it is silent")
         );
         let lost = Slot {
             wal_status: Some("lost".to_owned()),
@@ -317,6 +351,37 @@ mod tests {
             ..ours()
         };
         assert!(checked(&foreign).mend.unwrap().starts_with("capture.slot"));
+    }
+
+    #[test]
+    fn what_run_follows_or_makes_anew_by_itself_is_a_warning_and_another_cluster_is_grave() {
+        let stored = Progress {
+            epoch: 1,
+            slot: "tidings".to_owned(),
+            publication: "tidings".to_owned(),
+            lineage: store::progress::Lineage {
+                system_id: "7".to_owned(),
+                timeline: 1,
+                publication_oid: 9,
+            },
+            commit_lsn: activity::Lsn::ZERO,
+            end_lsn: activity::Lsn::ZERO,
+            confirm_limit: activity::Lsn::ZERO,
+            seq: activity::Seq::ZERO,
+            half: None,
+        };
+        let why = || "the cluster is on timeline 2".to_owned();
+        for (verdict, has_slot, rebuilds, status) in [
+            (Verdict::Resume, true, 3, Status::Ok),
+            (Verdict::Follow { compare: true }, true, 3, Status::Warn),
+            (Verdict::Rebuild(why()), true, 3, Status::Warn),
+            (Verdict::Rebuild(why()), true, 0, Status::Fail),
+            (Verdict::Rebuild(why()), false, 3, Status::Skipped),
+            (Verdict::Refuse(why()), false, 3, Status::Fail),
+        ] {
+            let check = lineage(&stored, verdict.clone(), has_slot, rebuilds);
+            assert_eq!(check.status, status, "{verdict:?}");
+        }
     }
 
     #[test]
