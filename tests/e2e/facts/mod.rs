@@ -72,7 +72,15 @@ async fn wal_end(stage: &Stage) -> Lsn {
     lsn(stage, "pg_current_wal_insert_lsn()").await
 }
 
+/// Waits until whoever read the slot has left it, and what was confirmed is taken in.
+async fn until_free(stage: &Stage) {
+    let free = format!("(select not active from pg_replication_slots where slot_name = '{NAME}')");
+    stage.until(&free).await;
+}
+
+/// Of the slot, once nobody reads it.
 async fn confirmed(stage: &Stage) -> Lsn {
+    until_free(stage).await;
     let of_slot = format!(
         "(select confirmed_flush_lsn from pg_replication_slots where slot_name = '{NAME}')"
     );
@@ -104,8 +112,9 @@ impl Message {
     }
 }
 
-/// What the slot holds; it stays there.
+/// What the slot holds, once nobody reads it; it stays there.
 async fn peek(stage: &Stage) -> Vec<Message> {
+    until_free(stage).await;
     let query = format!(
         "select lsn::text, data from pg_logical_slot_peek_binary_changes('{NAME}', null, null,
            'proto_version', '1', 'publication_names', '{NAME}', 'messages', 'true')"

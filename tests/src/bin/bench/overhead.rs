@@ -71,7 +71,9 @@ struct Arm {
 struct Run {
     per_second: f64,
     latency: Quantiles,
-    /// Of the sidecar's processor, each transaction, until the last commit returned.
+    /// Processor time for each transaction until the last commit returned: of all the server's processes, and
+    /// of the sidecar.
+    server_us: f64,
     sidecar_us: f64,
 }
 
@@ -159,15 +161,17 @@ impl Arm {
 
     async fn run(&mut self, worker: Worker, per_second: Option<u32>) -> Run {
         let commits = per_second.map_or(COMMITS, |per_second| per_second * SECONDS);
-        let cpu = self.sidecar_seconds();
+        let (server, sidecar) = (self.server_seconds(), self.sidecar_seconds());
         let (latencies, seconds) = self.load(worker, commits, per_second).await;
-        let cpu = self.sidecar_seconds() - cpu;
+        let server = self.server_seconds() - server;
+        let sidecar = self.sidecar_seconds() - sidecar;
         self.commits += commits;
         self.catch_up().await;
         Run {
             per_second: f64::from(commits) / seconds,
             latency: Quantiles::of(latencies),
-            sidecar_us: cpu * 1e6 / f64::from(commits),
+            server_us: server * 1e6 / f64::from(commits),
+            sidecar_us: sidecar * 1e6 / f64::from(commits),
         }
     }
 
@@ -219,6 +223,11 @@ impl Arm {
         }
     }
 
+    fn server_seconds(&self) -> f64 {
+        let postmaster = self.stage.server.pid().expect("the server is running");
+        process::server_cpu_seconds(postmaster)
+    }
+
     fn sidecar_seconds(&self) -> f64 {
         match &self.attached {
             Attached::Sidecar(sidecar) => process::cpu_seconds(sidecar),
@@ -239,20 +248,13 @@ fn print(arms: &[Arm]) {
         let [tps, p50, p99] = medians(&arm.full);
         let ratio = ratio(&arm.full, &alone.full, |run| run.per_second);
         let [p50, p99] = [p50, p99].map(|ms| format!("{ms:.2}"));
-        [arm.name.to_owned(), table::rate(tps), ratio, p50, p99]
+        let [name, tps] = [arm.name.to_owned(), table::rate(tps)];
+        [name, tps, ratio, p50, p99, cpu(&arm.full)]
     };
     let rows: Vec<_> = arms.iter().map(full).collect();
-    table::print(["attached", "tx/s", "ratio", "p50 ms", "p99 ms"], &rows);
-    if let Some(arm) = arms
-        .iter()
-        .find(|arm| matches!(arm.attached, Attached::Sidecar(_)))
-    {
-        let each: Vec<f64> = arm.full.iter().map(|run| run.sidecar_us).collect();
-        println!(
-            "  the sidecar took {:.0} us of processor time a transaction meanwhile",
-            median(&each)
-        );
-    }
+    let heads = ["attached", "tx/s", "ratio", "p50 ms", "p99 ms", "CPU us/tx"];
+    table::print(heads, &rows);
+    println!("  CPU: of the server's processes + of the sidecar");
 
     let how = format!(
         "the same at {PER_SECOND} transactions/s for {SECONDS} s a turn, well below what each can do: how long a \
@@ -264,10 +266,28 @@ fn print(arms: &[Arm]) {
         let [p50, p99] = [p50, p99].map(|ms| format!("{ms:.2}"));
         let of_p50 = ratio(&arm.paced, &alone.paced, |run| run.latency.p50);
         let of_p99 = ratio(&arm.paced, &alone.paced, |run| run.latency.p99);
-        [arm.name.to_owned(), p50, of_p50, p99, of_p99]
+        let name = arm.name.to_owned();
+        [name, p50, of_p50, p99, of_p99, cpu(&arm.paced)]
     };
     let rows: Vec<_> = arms.iter().map(paced).collect();
-    table::print(["attached", "p50 ms", "ratio", "p99 ms", "ratio"], &rows);
+    let heads = [
+        "attached",
+        "p50 ms",
+        "ratio",
+        "p99 ms",
+        "ratio",
+        "CPU us/tx",
+    ];
+    table::print(heads, &rows);
+}
+
+/// Of the server and, where there is one, of the sidecar.
+fn cpu(runs: &[Run]) -> String {
+    let of = |part: fn(&Run) -> f64| median(&runs.iter().map(part).collect::<Vec<_>>());
+    match of(|run| run.sidecar_us) {
+        0.0 => format!("{:.0}", of(|run| run.server_us)),
+        sidecar => format!("{:.0} + {sidecar:.0}", of(|run| run.server_us)),
+    }
 }
 
 /// Transactions a second, p50 and p99.
