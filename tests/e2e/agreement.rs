@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use scratch::{Server, StopMode};
 use serde_json::Value;
-use tests::{PATIENCE, Sidecar, Stage};
+use tests::{PATIENCE, Sidecar, Stage, eventually};
 
 const INSERT: &str = "insert into projects (project_id, name, status) values";
 const NOBODY: &[(&Sidecar, u16, &str)] = &[];
@@ -258,14 +258,17 @@ async fn all_agree_on_a_server_that_is_down_and_comes_back() {
         check: ("connection", "fail"),
     };
     agree(&stage, &[(&sidecar, 503, "stopped")], down()).await;
-    let (_, body) = sidecar.get("/readyz").await.unwrap();
-    let body: Value = serde_json::from_str(&body).unwrap();
     let port = stage.server.port().to_string();
-    for role in ["capture", "deliver"] {
-        let reason = body[role]["reason"].as_str().unwrap_or_default();
-        assert!(reason.contains(&port), "{role} names the server: {body}");
-        assert!(body[role]["then"].is_string(), "{body}");
-    }
+    let mut body = Value::Null;
+    eventually("both roles name the server, and what is done", async || {
+        let (_, text) = sidecar.get("/readyz").await.unwrap();
+        body = serde_json::from_str(&text).unwrap();
+        ["capture", "deliver"].into_iter().all(|role| {
+            let reason = body[role]["reason"].as_str().unwrap_or_default();
+            reason.contains(&port) && body[role]["then"].is_string()
+        })
+    })
+    .await;
     let database = body["database"].as_str().unwrap();
     assert!(database.starts_with("tidings@") && database.ends_with("/app"));
     // One that starts meanwhile waits for it, and says so too.

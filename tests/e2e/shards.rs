@@ -126,7 +126,7 @@ async fn a_process_that_was_stopped_for_long_sends_nothing_of_what_it_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_connection_of_a_process_may_be_ended_under_load() {
     const CONNECTIONS: &str = "select count(*) from pg_stat_activity where usename = 'tidings' \
-         and application_name = 'tidings' and backend_type = 'client backend'";
+         and application_name like 'tidings%' and backend_type = 'client backend'";
     let mut stage = Stage::on(Server::builder().fast()).await;
     let receivers = [stage.subscribe("a").await, stage.subscribe("b").await];
     let mut sidecar = stage.run().await;
@@ -145,7 +145,7 @@ async fn each_connection_of_a_process_may_be_ended_under_load() {
             .value(&format!(
                 "select count(pg_terminate_backend(pid)) from (
                    select pid from pg_stat_activity where usename = 'tidings'
-                     and application_name = 'tidings' and backend_type = 'client backend'
+                     and application_name like 'tidings%' and backend_type = 'client backend'
                    order by backend_start offset {place} limit 1) as one"
             ))
             .await;

@@ -436,15 +436,21 @@ impl<'a> Patient<'a> {
         };
         let server = catalog::server(&self.session).await?;
         let oid = publication.oid;
-        let found = match capture::look(&self.session, wire, &server, stored, oid).await {
+        let mut found = match capture::look(&self.session, wire, &server, stored, oid).await {
             Ok(found) => found,
             Err(fault) => return skipped(&fault.to_string()),
         };
+        // A sidecar may be running: the limit is raised before the slot moves, and the WAL grows before progress
+        // does, so progress is read after the one and before the other.
+        let Some(stored) = progress::read(&self.session).await? else {
+            return skipped("nothing is set up any more");
+        };
+        found.flushed = catalog::server(&self.session).await?.flush_lsn;
         let is_readable = |slot: &catalog::Slot| slot.wal_status.as_deref() != Some("lost");
         let has_slot = found.slot.as_ref().is_some_and(is_readable);
         let rebuilds = self.settings.capture.rebuilds_per_hour;
-        let verdict = capture::judge(stored, &found);
-        Ok(vec![slot::lineage(stored, verdict, has_slot, rebuilds)])
+        let verdict = capture::judge(&stored, &found);
+        Ok(vec![slot::lineage(&stored, verdict, has_slot, rebuilds)])
     }
 }
 
