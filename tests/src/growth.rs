@@ -191,11 +191,14 @@ impl Grown {
 
     /// Compares what is told with what is there, and with what ever was.
     pub async fn audit(&self, stage: &Stage, all: &Receiver) -> Tally {
-        let mut tally = Tally::default();
-        tally.audit = Audit::of_log(stage, &[Subscriber::of_all(all)], async || {
+        let audit = Audit::of_log(stage, &[Subscriber::of_all(all)], async || {
             self.untold(&told(stage).await).count() == 0
         })
         .await;
+        let mut tally = Tally {
+            audit,
+            ..Tally::default()
+        };
         let told = told(stage).await;
         let mut known = BTreeSet::new();
         for project in &self.0 {
