@@ -17,6 +17,9 @@ const BEYOND: usize = 4;
 const SETTLED: &str = "select count(*) from tidings.attempts";
 const IS_READ: &str = "(select active from pg_replication_slots where slot_name = 'tidings')";
 
+/// Of so many runs one ends before a confirm, and one after it.
+const CONFIRM_EACH: usize = 6;
+
 /// Whose transactions are broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
@@ -69,7 +72,15 @@ async fn sweep(random: Random, runs: usize, of: Of, end: End) -> Tally {
     let first = trial.random.below(messages);
     for run in 0..runs {
         let after = first + (run * messages).div_ceil(runs.min(messages));
-        let next = until_reached(proxy.hold_after(after % messages)).await;
+        // Confirms are few among so many messages, so some runs wait for one.
+        let next = match (of, run % CONFIRM_EACH) {
+            (Of::Capture, 0) => until_reached(proxy.hold_at_confirm(false)).await,
+            (Of::Capture, 1) => {
+                until_reached(proxy.hold_at_confirm(true)).await;
+                "whatever follows a confirm".to_owned()
+            }
+            _ => until_reached(proxy.hold_after(after % messages)).await,
+        };
         tally.hit(next);
         let ended = Instant::now();
         process = match end {

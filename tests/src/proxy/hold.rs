@@ -33,6 +33,10 @@ enum Count {
     /// The messages of the next transaction, up to where it is held; without such an end, to the
     /// beginning of the one after it.
     Ordered(Option<usize>),
+    /// To the next status update that confirms more; to what comes after it, if that is asked.
+    Confirm { past: bool },
+    /// To whatever comes next.
+    Next,
     Running {
         connection: u64,
         passed: usize,
@@ -52,8 +56,16 @@ impl Default for Hold {
 
 impl Hold {
     pub(super) async fn after(&self, messages: usize) -> String {
+        self.until(Count::Ordered(Some(messages))).await
+    }
+
+    pub(super) async fn at_confirm(&self, past: bool) -> String {
+        self.until(Count::Confirm { past }).await
+    }
+
+    async fn until(&self, count: Count) -> String {
         let mut held = self.held.subscribe();
-        *self.lock() = Count::Ordered(Some(messages));
+        *self.lock() = count;
         let next = held.wait_for(Option::is_some).await;
         let next = next.expect("the sender lives as long as the proxy");
         next.clone().unwrap_or_default()
@@ -94,6 +106,14 @@ impl Hold {
         let mut count = self.lock();
         let begins = speaker == Speaker::Sidecar && text(frame) == Some(BEGIN);
         match *count {
+            Count::Next => {
+                *count = Count::Nothing;
+                return true;
+            }
+            Count::Confirm { past } if confirms => {
+                *count = if past { Count::Next } else { Count::Nothing };
+                return !past;
+            }
             Count::Ordered(end) if begins => {
                 *count = Count::Running {
                     connection,
@@ -110,7 +130,7 @@ impl Hold {
                 self.counted.send_replace(Some(passed));
                 return false;
             }
-            Count::Nothing | Count::Ordered(_) | Count::Running { .. } => {}
+            Count::Nothing | Count::Confirm { .. } | Count::Ordered(_) | Count::Running { .. } => {}
         }
         let Count::Running {
             connection: of,
@@ -158,13 +178,19 @@ fn describe(speaker: Speaker, frame: &[u8]) -> String {
         (Speaker::Sidecar, b'D') => "Describe".to_owned(),
         (Speaker::Sidecar, b'E') => "Execute".to_owned(),
         (Speaker::Sidecar, b'S') => "Sync".to_owned(),
+        (Speaker::Sidecar, b'C') => "Close".to_owned(),
         (Speaker::Server, b'C') => {
             let command = text(frame).and_then(|text| text.split(' ').next());
             format!("{} done", command.unwrap_or("a command"))
         }
         (Speaker::Server, b'Z') => "ReadyForQuery".to_owned(),
         (Speaker::Server, b'D') => "DataRow".to_owned(),
+        (Speaker::Server, b'1') => "ParseComplete".to_owned(),
         (Speaker::Server, b'2') => "BindComplete".to_owned(),
+        (Speaker::Server, b'3') => "CloseComplete".to_owned(),
+        (Speaker::Server, b'T') => "RowDescription".to_owned(),
+        (Speaker::Server, b't') => "ParameterDescription".to_owned(),
+        (Speaker::Server, b'd') => "stream data".to_owned(),
         (_, other) => format!("message {:?}", char::from(other)),
     };
     match speaker {

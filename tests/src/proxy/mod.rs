@@ -134,6 +134,12 @@ impl Proxy {
         self.state.hold.after(messages).await
     }
 
+    /// Waits for the next status update that confirms more than the last one, and holds everything before it, or
+    /// once it has `passed`. Says what would have come next.
+    pub async fn hold_at_confirm(&self, passed: bool) -> String {
+        self.state.hold.at_confirm(passed).await
+    }
+
     /// Counts the messages of one such transaction: from its beginning to that of the next.
     pub async fn count_messages(&self) -> usize {
         self.state.hold.count().await
