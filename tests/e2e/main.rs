@@ -54,6 +54,7 @@ mod standby;
 mod subscribers;
 mod swaps;
 mod takeover;
+mod tls;
 mod transactions;
 mod turbobackend;
 mod uninstall;
