@@ -8,9 +8,6 @@ use tests::{PATIENCE, Random, Receiver, Sidecar, Stage, eventually};
 
 const ENDPOINT: &str = r#"{"method": "GET", "path": "/"}"#;
 const DROP: &str = "select pg_drop_replication_slot('tidings')";
-/// Whether every request for a comparison is through.
-const DONE: &str =
-    "(select count(*) > 0 and bool_and(finished_at is not null) from tidings.reconcile)";
 /// What is told of gaps, and how many are over and open.
 const NOTICES: &str = "(select count(*) from tidings.actions where action_type = 'capture_gap')";
 const REBUILT: &str = "(select count(*) from tidings.gaps where until_lsn is not null)";
@@ -64,7 +61,7 @@ async fn happen(stage: &Stage) {
 async fn assert_healed(stage: &Stage) {
     stage.until_actions(5).await;
     stage.until(&format!("{NOTICES} = {REBUILT}")).await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     let mut said = stage.sentences().await.split_off(3);
     said.sort();
     assert_eq!(said, ["Added 1 endpoint: GET /", "Project 'new' created"]);
@@ -322,7 +319,7 @@ async fn kills_at_any_moment_of_a_rebuild_lose_nothing_and_double_nothing() {
         sidecar = stage.spawn(&[]);
         stage.until(&format!("{REBUILT} > {round}")).await;
     }
-    stage.until(DONE).await;
+    stage.until_compared().await;
     stage
         .until(&format!("{OPEN} = 0 and {NOTICES} = {REBUILT}"))
         .await;

@@ -1,25 +1,30 @@
 //! Tables compared with images: rows from before Tidings, and what happened while nobody watched.
 
-use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use tests::{PATIENCE, Random, Stage, commits_wait_for, eventually};
-use tokio::task::JoinSet;
+use tests::{PATIENCE, Stage, eventually};
 
 const ENDPOINT: &str = r#"{"method": "GET", "path": "/"}"#;
 
-/// Whether every request is through.
-const DONE: &str =
-    "(select count(*) > 0 and bool_and(finished_at is not null) from tidings.reconcile)";
-
-fn insert(id: &str) -> String {
+pub(crate) fn insert(id: &str) -> String {
     format!("insert into projects (project_id, name, status) values ('{id}', '{id}', 'active');")
 }
 
-async fn quarantined(stage: &Stage) -> i64 {
+pub(crate) async fn quarantined(stage: &Stage) -> i64 {
     stage.value("select count(*) from tidings.quarantine").await
+}
+
+/// Images whose row is another one or gone, and rows without an image.
+pub(crate) async fn images_that_differ(stage: &Stage) -> i64 {
+    stage
+        .value(
+            "select count(*) from
+               (select i.key, i.row from tidings.images i join tidings.image_tables t using (table_id)
+                where t.table_name = 'projects' and t.generation = i.generation and i.row is not null) as i
+               full join (select json_build_array(project_id)::text as key,
+                   jsonb_build_object('name', name, 'status', status, 'container_id', container_id) as row
+                 from projects) as p on p.key = i.key
+             where p.key is null or i.key is null or not i.row @> p.row",
+        )
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +37,7 @@ async fn rows_older_than_the_sidecar_get_their_images_and_nothing_is_told_of_the
     );
     stage.execute(&old).await;
     let sidecar = stage.run().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     let images = "select count(*) from tidings.images where row is not null and not told";
     assert_eq!(stage.value::<i64>(images).await, 2501);
     stage.until_actions(0).await;
@@ -90,7 +95,7 @@ action_details = "{{ new.B }}"
           from generate_series(1, 3000) n;"#;
     stage.execute(table).await;
     let _sidecar = stage.run().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     let count = "select count(*) from tidings.images where row is not null";
     assert_eq!(stage.value::<i64>(count).await, 3000);
     // The stream sends every row once more, as it is: no value may look like another one.
@@ -126,7 +131,7 @@ async fn a_column_or_a_table_that_rules_name_anew_is_filled_at_the_next_start() 
         .execute("update projects set user_id = 'before'; insert into deployments (deployment_id, status) values ('d', 'was')")
         .await;
     let sidecar = stage.run().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     assert!(sidecar.terminate(PATIENCE).await.success());
 
     let second = pack(
@@ -155,7 +160,7 @@ async fn what_happened_without_a_slot_becomes_actions_exactly_once() {
     }
     stage.execute("insert into databases (database_id, name, status, query_count) values ('d', 'd', 'ready', 1)").await;
     stage.until_actions(5).await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     assert!(sidecar.terminate(PATIENCE).await.success());
     stage
         .execute("select pg_drop_replication_slot('tidings')")
@@ -170,7 +175,7 @@ async fn what_happened_without_a_slot_becomes_actions_exactly_once() {
     stage.tidings(["setup", "--new-slot"]).await.success();
     let sidecar = stage.resume().await;
     stage.until_actions(8).await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     let mut said = stage.sentences().await.split_off(5);
     said.sort();
     let missed = [
@@ -196,21 +201,6 @@ async fn what_happened_without_a_slot_becomes_actions_exactly_once() {
             .await,
         0
     );
-}
-
-/// Images whose row is another one or gone, and rows without an image.
-async fn images_that_differ(stage: &Stage) -> i64 {
-    stage
-        .value(
-            "select count(*) from
-               (select i.key, i.row from tidings.images i join tidings.image_tables t using (table_id)
-                where t.table_name = 'projects' and t.generation = i.generation and i.row is not null) as i
-               full join (select json_build_array(project_id)::text as key,
-                   jsonb_build_object('name', name, 'status', status, 'container_id', container_id) as row
-                 from projects) as p on p.key = i.key
-             where p.key is null or i.key is null or not i.row @> p.row",
-        )
-        .await
 }
 
 const BACKFILLED: &str = r#"
@@ -244,7 +234,7 @@ async fn a_backfill_tells_once_of_rows_from_before_at_their_own_times() {
                select 'p' || n, 'p' || n, 1700000000 + n from generate_series(1, 10) n";
     stage.execute(old).await;
     let _sidecar = stage.run().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     stage
         .execute("insert into projects (project_id, name, created_at) values ('now', 'now', 5)")
         .await;
@@ -287,7 +277,7 @@ async fn a_request_without_a_sidecar_stays_and_is_taken_up_later() {
     let stage = Stage::start().await;
     stage.execute(&insert("old")).await;
     let sidecar = stage.run().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     assert!(sidecar.terminate(PATIENCE).await.success());
     let asked = stage.tidings(["reconcile", "--backfill"]).await;
     assert_eq!(asked.code(), 3, "{}", asked.stderr);
@@ -316,7 +306,7 @@ async fn a_long_transaction_delays_only_the_reconcile_and_is_named() {
     })
     .await;
     open.batch_execute("rollback").await.unwrap();
-    stage.until(DONE).await;
+    stage.until_compared().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,7 +337,7 @@ async fn the_workers_locks_come_first_and_a_missing_grant_is_named() {
                   where table_name = 'projects')";
     stage.until(waits).await;
     locked.batch_execute("commit").await.unwrap();
-    stage.until(DONE).await;
+    stage.until_compared().await;
     assert_eq!(images_that_differ(&stage).await, 0);
 }
 
@@ -360,7 +350,7 @@ async fn a_truncate_beside_a_fill_leaves_no_image_behind() {
     stage.until("exists (select from tidings.images)").await;
     stage.execute("truncate projects").await;
     stage.execute(&insert("after")).await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     stage.until_actions(1).await;
     assert_eq!(images_that_differ(&stage).await, 0);
 }
@@ -393,253 +383,8 @@ async fn a_fill_that_a_lost_slot_interrupts_begins_anew() {
     locked.batch_execute(change).await.unwrap();
     stage.tidings(["setup", "--new-slot"]).await.success();
     let _sidecar = stage.resume().await;
-    stage.until(DONE).await;
+    stage.until_compared().await;
     assert_eq!(images_that_differ(&stage).await, 0);
     // What was filled only in part tells nothing.
     stage.until_actions(0).await;
-}
-
-/// Writers that insert, update, delete and move keys in a small key space.
-struct Scuffle {
-    stop: Arc<AtomicBool>,
-    writers: JoinSet<()>,
-}
-
-impl Scuffle {
-    async fn start(stage: &Stage, random: &mut Random) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut writers = JoinSet::new();
-        for _ in 0..8 {
-            let client = stage.connect().await;
-            let (stop, mut random) = (stop.clone(), random.fork());
-            writers.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let mut sql = "begin;".to_owned();
-                    for _ in 0..=random.below(3) {
-                        sql += &change(&mut random);
-                    }
-                    sql += if random.once_in(8) {
-                        "rollback"
-                    } else {
-                        "commit"
-                    };
-                    // A duplicate key or a deadlock ends the transaction, as it would the worker's.
-                    if client.batch_execute(&sql).await.is_err() {
-                        client.batch_execute("rollback").await.ok();
-                    }
-                }
-            });
-        }
-        Self { stop, writers }
-    }
-
-    async fn stop(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        while self.writers.join_next().await.is_some() {}
-    }
-}
-
-fn change(random: &mut Random) -> String {
-    let key = random.below(60);
-    let name = random.below(1 << 60);
-    match random.below(6) {
-        0 | 1 => format!(
-            "insert into projects (project_id, name, status) values ('k{key}', 'n{name}', 'active')
-               on conflict (project_id) do update set name = excluded.name;"
-        ),
-        2 => format!("update projects set name = 'n{name}' where project_id = 'k{key}';"),
-        3 => format!("update projects set updated_at = {name} where project_id = 'k{key}';"),
-        4 => format!("delete from projects where project_id = 'k{key}';"),
-        _ => {
-            let to = random.below(60);
-            format!(
-                "update projects set project_id = 'k{to}' where project_id = 'k{key}'
-                   and not exists (select from projects where project_id = 'k{to}');"
-            )
-        }
-    }
-}
-
-/// Tells each name that a row had, and each end of a row.
-const NAMES: &str = r#"
-[pack]
-name = "names"
-[tables.projects]
-[[rules]]
-name = "had"
-table = "projects"
-on = ["insert", "update"]
-when = "changed('name') or old.project_id is none"
-project_id = "{{ new.project_id }}"
-action_details = "{{ new.name }} {{ new.status }} {{ new.container_id }}"
-"#;
-
-/// Reconciles a table that eight writers scuffle over, in which some rows are from before, and during
-/// which the sidecar is killed; then looks whether anything was lost or told twice.
-async fn scuffle(stage: &mut Stage, kills: usize) {
-    let mut random = Random::from_environment();
-    let file = stage.file("names.toml", NAMES);
-    stage
-        .settings
-        .set("capture.rules", vec![file.display().to_string()]);
-    // Rows enough for many chunks, before and between the keys that are fought over.
-    let rows = "insert into projects (project_id, name, status)
-                select 'j' || n, 'old', 'active' from generate_series(1, 10000) n
-                union all select 'k' || n || 'x', 'old', 'active' from generate_series(1, 10000) n
-                union all select 'k' || n, 'first' || n, 'active' from generate_series(0, 59, 2) n";
-    stage.execute(rows).await;
-    let scuffle = Scuffle::start(stage, &mut random).await;
-    let mut sidecar = stage.run().await;
-    // The first kills meet the fill, the others what was asked for.
-    for purpose in [&[][..], &["reconcile"], &["reconcile", "--backfill"]] {
-        let asked = async {
-            if !purpose.is_empty() {
-                // Without a sidecar at this moment it ends with 3, and what it asked for stays.
-                let outcome = stage.tidings(purpose).await;
-                assert!([0, 3].contains(&outcome.code()), "{outcome:?}");
-            }
-        };
-        let killed = async {
-            for _ in 0..kills {
-                // Waits for nothing: the kill is to fall at any moment of the work.
-                tokio::time::sleep(Duration::from_millis(50 + random.below(600) as u64)).await;
-                sidecar.kill9().await;
-                sidecar = stage.resume().await;
-            }
-            sidecar
-        };
-        ((), sidecar) = tokio::join!(asked, killed);
-        stage.until(DONE).await;
-    }
-    scuffle.stop().await;
-    stage.execute(&insert("last")).await;
-    stage
-        .until("exists (select from project_actions where project_id = 'last')")
-        .await;
-    assert_eq!(images_that_differ(stage).await, 0);
-    // Every name is drawn once, so it is told once: in the stream, or by the backfill where it is from
-    // before.
-    let twice = "select count(*) from (select action_details from project_actions
-                   where action_details like 'n%' or action_details like 'first%'
-                   group by action_details having count(*) > 1) as twice";
-    // A key that moved takes its name along, and a name is drawn for one row alone.
-    assert_eq!(stage.value::<i64>(twice).await, 0);
-    let untold = "select count(*) from projects p where not exists (
-                    select from project_actions a where a.action_details like p.name || ' %')";
-    assert_eq!(stage.value::<i64>(untold).await, 0);
-    assert_eq!(quarantined(stage).await, 0);
-    assert!(!sidecar.log().contains("panicked"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn eight_writers_and_kills_beside_a_reconcile_lose_nothing_and_repeat_nothing() {
-    let mut stage = Stage::start().await;
-    scuffle(&mut stage, 4).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn commits_that_wait_for_a_standby_are_not_taken_for_newer_or_older_ones() {
-    let mut stage = Stage::start().await;
-    let admin = stage.connect().await;
-    let over = Cell::new(false);
-    let held = async {
-        // No such standby: every commit waits until the setting is taken back.
-        while !over.get() {
-            for standby in ["nobody", ""] {
-                commits_wait_for(&admin, standby).await;
-                // How long commits are held, and let go again: the disturbance itself.
-                tokio::time::sleep(Duration::from_millis(120)).await;
-            }
-        }
-    };
-    let scuffled = async {
-        scuffle(&mut stage, 2).await;
-        over.set(true);
-    };
-    tokio::join!(held, scuffled);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn verify_finds_what_is_missing_left_over_or_different_and_nothing_else() {
-    let stage = Stage::start().await;
-    stage.execute(&insert("old")).await;
-    let _sidecar = stage.run().await;
-    for id in ["a", "b", "c"] {
-        stage.execute(&insert(id)).await;
-    }
-    stage.until_actions(3).await;
-    stage.until(DONE).await;
-    let clean = stage.tidings(["verify", "--json"]).await.success().json();
-    assert_eq!(clean["ok"], true, "{clean:#}");
-    // An id of the worker's own is none of ours, though it looks like one.
-    let own = "insert into project_actions (action_id, project_id, action_type, created_at)
-                 values ('V1StGXR8_Z5jdHi6B-myT', 'a', 'project_created', extract(epoch from now()))";
-    stage.execute(own).await;
-    stage.tidings(["verify"]).await.success();
-
-    let spoil = "delete from project_actions where project_id = 'b';
-        insert into project_actions (action_id, project_id) values ('------1-0----1L_QRhX_', 'phantom');
-        update tidings.images set row = row || '{\"name\": \"other\"}' where key = '[\"a\"]';
-        delete from tidings.images where key = '[\"c\"]';
-        insert into tidings.images (table_id, key, generation, xid, row)
-          select table_id, '[\"z\"]', generation, xid, row from tidings.images where key = '[\"old\"]';
-        update tidings.images set told = true where key = '[\"old\"]'";
-    stage.execute(spoil).await;
-    let found = stage.tidings(["verify", "--json"]).await;
-    assert_eq!(found.code(), 1, "{}", found.stderr);
-    let found = found.json();
-    let kinds: Vec<(&str, i64)> = found["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|f| (f["kind"].as_str().unwrap(), f["count"].as_i64().unwrap()))
-        .collect();
-    let expected = [
-        ("gap", 1),
-        ("image without row", 1),
-        ("phantom", 1),
-        ("row differs from image", 1),
-        ("row untold", 1),
-        ("row without image", 1),
-    ];
-    assert_eq!(kinds, expected, "{found:#}");
-    let since = stage
-        .tidings(["verify", "--json", "--since", "2100-01-01"])
-        .await
-        .json();
-    let kinds: Vec<&str> = since["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|f| f["kind"].as_str().unwrap())
-        .collect();
-    assert!(
-        !kinds.contains(&"gap") && !kinds.contains(&"phantom"),
-        "{since:#}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn verify_compares_with_what_the_workers_own_code_wrote() {
-    let stage = Stage::start().await;
-    let _sidecar = stage.run().await;
-    stage.execute(&insert("a")).await;
-    stage.execute(&insert("b")).await;
-    stage.until_actions(2).await;
-    stage.until(DONE).await;
-    let own = "insert into project_actions (action_id, project_id, action_type, created_at)
-        values ('worker-1', 'a', 'project_created', extract(epoch from now()) - 60),
-          ('worker-2', 'c', 'project_created', extract(epoch from now()))";
-    stage.execute(own).await;
-    stage.tidings(["verify"]).await.success();
-    let found = stage.tidings(["verify", "--legacy", "--json"]).await;
-    assert_eq!(found.code(), 1, "{}", found.stderr);
-    let findings = found.json()["findings"].clone();
-    assert_eq!(findings[0]["kind"], "legacy gap");
-    assert_eq!(
-        findings[0]["examples"][0]["project_id"], "b",
-        "{findings:#}"
-    );
-    assert_eq!(findings[1]["kind"], "legacy phantom");
-    assert_eq!(findings[1]["examples"][0]["action_id"], "worker-2");
 }
