@@ -93,6 +93,43 @@ async fn a_stop_right_after_a_crash_is_not_taken_for_a_slot_that_was_moved() {
     stage.until_actions(2).await;
 }
 
+/// Inside the lease no position tells it, but a process that lives knows what it has confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_moved_or_made_anew_under_a_living_sidecar_is_made_anew_within_the_lease_too() {
+    for recreate in [false, true] {
+        let mut stage = stage().await;
+        stage.settings.set("capture.confirm_lease", "16MB");
+        let sidecar = stage.run().await;
+        stage.until_compared().await;
+        insert(&stage, "before").await;
+        stage.until_actions(1).await;
+        sidecar.freeze();
+        stage
+            .execute(
+                "select pg_terminate_backend(active_pid) from pg_replication_slots where active",
+            )
+            .await;
+        stage
+            .until("select not active from pg_replication_slots")
+            .await;
+        insert(&stage, "passed over").await;
+        if recreate {
+            stage
+                .execute("select pg_drop_replication_slot('tidings')")
+                .await;
+            stage
+                .execute("select pg_create_logical_replication_slot('tidings', 'pgoutput')")
+                .await;
+        } else {
+            advance(&stage).await;
+        }
+        let limit = "select confirmed_flush_lsn < confirm_limit from pg_replication_slots, tidings.progress";
+        assert!(stage.value::<bool>(limit).await);
+        sidecar.thaw();
+        assert_goes_on_with_a_new_slot(&stage, 1, "moved by somebody else").await;
+    }
+}
+
 /// To the end of the WAL, as anybody may who may replicate.
 async fn advance(stage: &Stage) {
     stage

@@ -1,10 +1,12 @@
-//! What this process has committed, to judge a promoted server by: it may lack what was committed at the one
-//! before. This outlives connections, and no stream begins by it.
+//! What this process has committed and confirmed, to judge a server by: a promoted one may lack what was
+//! committed at the one before, and a slot may be further than we ever moved it. This outlives connections, and
+//! no stream begins by it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use activity::Lsn;
+use store::progress::Progress;
 
 /// Where a standby is further behind than so many groups, it is compared like after a restart.
 const ENDS_MAX: usize = 4096;
@@ -16,6 +18,10 @@ pub struct Committed(Mutex<History>);
 struct History {
     timeline: u32,
     ends: Ends,
+    /// The last epoch that was ours.
+    epoch: i64,
+    /// Up to where the slot can be by our doing; `None` where another process may have moved it since.
+    confirmed: Option<Lsn>,
 }
 
 /// Where groups of transactions end that are committed, in ascending order; the newest ones.
@@ -24,24 +30,46 @@ pub struct Ends(VecDeque<Lsn>);
 
 impl Committed {
     pub(super) fn ends(&self) -> Ends {
-        self.0.lock().expect("no holder panics").ends.clone()
+        self.lock().ends.clone()
     }
 
-    /// A session begins here. What was committed on another timeline is judged by then.
-    pub(super) fn begin(&self, timeline: u32, end: Lsn) {
-        let mut history = self.0.lock().expect("no holder panics");
-        if history.timeline != timeline {
-            *history = History {
-                timeline,
-                ends: Ends::default(),
-            };
+    /// The epoch that was just taken. Gives up to where the slot can be by our doing, if no other process had an
+    /// epoch in between.
+    pub(super) fn succeed(&self, epoch: i64) -> Option<Lsn> {
+        let mut history = self.lock();
+        if history.epoch + 1 != epoch {
+            history.confirmed = None;
         }
-        history.ends.push(end);
+        history.epoch = epoch;
+        history.confirmed
+    }
+
+    /// A session begins at the end that progress has reached, under this epoch, with the slot where it is
+    /// found. What was committed on another timeline is judged by then.
+    pub(super) fn begin(&self, timeline: u32, progress: &Progress, confirmed: Lsn) {
+        let mut history = self.lock();
+        if history.timeline != timeline {
+            history.timeline = timeline;
+            history.ends = Ends::default();
+        }
+        history.ends.push(progress.end_lsn);
+        history.epoch = progress.epoch;
+        history.confirmed = Some(confirmed);
+    }
+
+    /// The stream may confirm up to here.
+    pub(super) fn confirm(&self, position: Lsn) {
+        let mut history = self.lock();
+        history.confirmed = history.confirmed.max(Some(position));
     }
 
     /// Everything up to here is committed.
     pub(super) fn reach(&self, end: Lsn) {
-        self.0.lock().expect("no holder panics").ends.push(end);
+        self.lock().ends.push(end);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.0.lock().expect("no holder panics")
     }
 }
 
@@ -77,6 +105,9 @@ impl FromIterator<Lsn> for Ends {
 
 #[cfg(test)]
 mod tests {
+    use activity::Seq;
+    use store::progress::Lineage;
+
     use super::*;
 
     fn ends(positions: impl IntoIterator<Item = u64>) -> Ends {
@@ -93,14 +124,46 @@ mod tests {
         assert!(!ends([5, 9]).any_between(Lsn::new(5), Lsn::new(8)));
     }
 
+    fn progress(epoch: i64, end: u64) -> Progress {
+        Progress {
+            epoch,
+            slot: "tidings".to_owned(),
+            publication: "tidings".to_owned(),
+            lineage: Lineage {
+                system_id: "7".to_owned(),
+                timeline: 1,
+                publication_oid: 16400,
+            },
+            commit_lsn: Lsn::new(end),
+            end_lsn: Lsn::new(end),
+            confirm_limit: Lsn::new(end),
+            seq: Seq::new(1),
+            half: None,
+        }
+    }
+
     #[test]
     fn a_session_on_another_timeline_begins_anew() {
         let committed = Committed::default();
-        committed.begin(1, Lsn::new(5));
+        committed.begin(1, &progress(1, 5), Lsn::new(5));
         committed.reach(Lsn::new(9));
-        committed.begin(1, Lsn::new(9));
+        committed.begin(1, &progress(2, 9), Lsn::new(5));
         assert_eq!(committed.ends(), ends([5, 9]));
-        committed.begin(2, Lsn::new(7));
+        committed.begin(2, &progress(3, 7), Lsn::new(5));
         assert_eq!(committed.ends(), ends([7]));
+    }
+
+    #[test]
+    fn what_was_confirmed_is_known_until_another_process_had_an_epoch() {
+        let committed = Committed::default();
+        assert_eq!(committed.succeed(4), None);
+        committed.begin(1, &progress(4, 5), Lsn::new(5));
+        committed.confirm(Lsn::new(9));
+        committed.confirm(Lsn::new(7));
+        assert_eq!(committed.succeed(5), Some(Lsn::new(9)));
+        // A session that did not come to begin.
+        assert_eq!(committed.succeed(6), Some(Lsn::new(9)));
+        assert_eq!(committed.succeed(8), None);
+        assert_eq!(committed.succeed(9), None);
     }
 }

@@ -60,6 +60,7 @@ pub async fn find(
     // The last session may have committed meanwhile: what is judged is what it left.
     let mut found = look(&session, &mut connection, &server, &progress, oid).await?;
     found.committed = context.committed.ends();
+    found.confirmed_by_us = context.committed.succeed(progress.epoch);
     if let Some((from, until)) = found.never_had() {
         tracing::warn!(
             wal.from = %from, wal.until = %until,
@@ -126,6 +127,7 @@ pub async fn look(
         flushed: Some(identity.flush_lsn),
         branch,
         committed: Ends::default(),
+        confirmed_by_us: None,
     })
 }
 

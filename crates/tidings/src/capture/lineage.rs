@@ -18,6 +18,8 @@ pub struct Found {
     pub branch: Option<Lsn>,
     /// What this process has committed, at this server or at the one before it.
     pub committed: Ends,
+    /// Up to where the slot can be by the doing of this process; `None` where nobody knows.
+    pub confirmed_by_us: Option<Lsn>,
 }
 
 impl Found {
@@ -97,7 +99,7 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
             )),
             Some(_) if confirmed > stored.confirm_limit => Verdict::Rebuild(format!(
                 "{what}, and {}. Or this standby lacks our last commits: nobody waited for it",
-                moved(stored, confirmed)
+                moved(stored, confirmed, stored.confirm_limit)
             )),
             // We remember commits that the slot has passed and that did not come along.
             Some(_) if found.committed.any_between(stored.end_lsn, confirmed) => {
@@ -113,8 +115,11 @@ pub fn judge(stored: &Progress, found: &Found) -> Verdict {
             },
         };
     }
-    if confirmed > stored.confirm_limit {
-        return Verdict::Rebuild(moved(stored, confirmed));
+    // The limit is all that a process knows which begins; one that lives knows what it has confirmed.
+    let ours = found.confirmed_by_us.unwrap_or(stored.confirm_limit);
+    let limit = ours.min(stored.confirm_limit);
+    if confirmed > limit {
+        return Verdict::Rebuild(moved(stored, confirmed, limit));
     }
     Verdict::Resume
 }
@@ -144,10 +149,11 @@ pub fn check(stored: &Lineage, found: &Lineage, publication: &str) -> Result<(),
     Ok(())
 }
 
-fn moved(stored: &Progress, confirmed: Lsn) -> String {
+fn moved(stored: &Progress, confirmed: Lsn, limit: Lsn) -> String {
     format!(
-        "replication slot {} was moved by somebody else to {confirmed}; we confirmed nothing past {}",
-        stored.slot, stored.confirm_limit
+        "replication slot {} was moved by somebody else to {confirmed}, or made anew there; we confirmed nothing \
+         past {limit}",
+        stored.slot
     )
 }
 

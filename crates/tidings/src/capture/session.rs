@@ -160,7 +160,9 @@ async fn begin(
         "capture begins"
     );
     let start = start(context, &progress);
-    context.committed.begin(lineage.timeline, progress.end_lsn);
+    context
+        .committed
+        .begin(lineage.timeline, &progress, confirmed);
     status::announce(&session, connection.pid()).await?;
     let writer = Writer::begin(context, rules, session, guard, progress, server.next_xid).await?;
     let patience = standing::patience(connection.sender_timeout());
@@ -195,7 +197,7 @@ async fn write<'a>(
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut next = Group::default();
     let mut open = true;
-    let (begun, silences) = (Instant::now(), &writer.context.silences);
+    let (begun, context) = (Instant::now(), writer.context);
     let mut advance = Advance::begin(begun);
     loop {
         if desk.can_apply(&writer) {
@@ -250,7 +252,8 @@ async fn write<'a>(
         backoff.reset();
         advance.moved(Instant::now());
         if let Some(confirm) = confirm {
-            silences.outlived(begun, Instant::now());
+            context.silences.outlived(begun, Instant::now());
+            context.committed.confirm(confirm.position);
             confirms.send_replace(confirm);
         }
         if !open && next.is_empty() {

@@ -43,6 +43,7 @@ fn found() -> Found {
         flushed: Some(Lsn::new(5000)),
         branch: None,
         committed: Ends::default(),
+        confirmed_by_us: None,
     }
 }
 
@@ -136,6 +137,12 @@ fn a_slot_that_leads_nowhere_is_made_anew() {
     assert_rebuilds(&lost(Some("idle_timeout")), "idle_replication_slot_timeout");
     assert_rebuilds(&lost(Some("rows_removed")), "hot_standby_feedback");
     assert_rebuilds(&confirmed(found(), 2001), "moved by somebody else");
+    let remembered = |position| Found {
+        confirmed_by_us: Some(Lsn::new(1500)),
+        ..confirmed(found(), position)
+    };
+    assert_eq!(judge(&stored(), &remembered(1500)), Verdict::Resume);
+    assert_rebuilds(&remembered(1501), "nothing past 0/5DC");
     let mut early = found();
     early.flushed = Some(Lsn::new(999));
     assert_rebuilds(&early, "restored backup");
