@@ -406,7 +406,14 @@ async fn more_new_slots_than_an_hour_may_have_stop_capture_until_somebody_asks()
     // A restart does not forget.
     for _ in 0..2 {
         let sidecar = stage.spawn(&[]);
-        until_stopped(&stage, "as many as capture.rebuilds_per_hour allows").await;
+        let refused = "as many as capture.rebuilds_per_hour allows";
+        until_stopped(&stage, refused).await;
+        // The reason may be of the process before: while this one holds the slot's lock, setup leaves it alone.
+        eventually("this process was refused", async || {
+            let ready = sidecar.get("/readyz").await;
+            ready.is_some_and(|(_, body)| body.contains(refused))
+        })
+        .await;
         assert_eq!(stage.tidings(["setup"]).await.code(), 3);
         assert!(sidecar.terminate(PATIENCE).await.success());
     }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::{Key, Position, TableName};
 
+/// The longest id of a project. Longer ones have no place in an index of Postgres, which ends at 2704 bytes.
+pub const PROJECT_ID_BYTES_MAX: usize = 1000;
+
 /// One derived activity: what a rule makes of a change, before it has an id, a seq and a time.
 ///
 /// The fields are the columns of `project_actions` that a rule can fill, and `data`.

@@ -13,7 +13,7 @@ mod row;
 mod seq;
 mod transaction;
 
-pub use action::{Action, Actor, Event, Found, NOTICES, Origin, Source};
+pub use action::{Action, Actor, Event, Found, NOTICES, Origin, PROJECT_ID_BYTES_MAX, Source};
 pub use action_id::{ActionId, Identity, InvalidActionId, Unstreamed};
 pub use key::Key;
 pub use lsn::{InvalidLsn, Lsn};

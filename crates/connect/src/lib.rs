@@ -29,7 +29,6 @@ pub use error::Error;
 pub use host::{Address, Host};
 pub use identity::Identity;
 pub use parameters::{ChannelBinding, SessionAttrs};
-pub use session::REPLICATION_SETTINGS;
 pub use stream::Stream;
 pub use survey::survey;
 pub use target::Target;

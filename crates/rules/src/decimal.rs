@@ -44,8 +44,15 @@ impl Decimal {
         &self.text
     }
 
-    pub(crate) fn is_finite(&self) -> bool {
-        matches!(self.value, Value::Finite { .. })
+    /// Finite, and of an order that Postgres' numeric has a place for by far.
+    pub(crate) fn is_moderate(&self) -> bool {
+        let Value::Finite {
+            digits, exponent, ..
+        } = &self.value
+        else {
+            return false;
+        };
+        digits.len() <= 1000 && exponent.unsigned_abs() <= 1000
     }
 
     pub(crate) fn is_zero(&self) -> bool {

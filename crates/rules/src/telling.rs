@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use activity::{Action, Actor, Found};
+use activity::{Action, Actor, Found, PROJECT_ID_BYTES_MAX};
 use minijinja::{Environment, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -47,7 +47,7 @@ impl Telling<'_> {
             None => self.text(outputs.request_id.as_ref())?,
         };
         Ok(Action {
-            project_id: self.text(outputs.project_id.as_ref())?,
+            project_id: self.project_id()?,
             actor: self.actor(user_id.as_deref()),
             user_id,
             request_id,
@@ -86,11 +86,21 @@ impl Telling<'_> {
     fn cost_usd(&self) -> Result<Option<String>, Stop> {
         let cost = self.text(self.rule.outputs.cost_usd.as_ref())?;
         if let Some(cost) = &cost
-            && !Decimal::parse(cost.trim()).is_some_and(|cost| cost.is_finite())
+            && !Decimal::parse(cost.trim()).is_some_and(|cost| cost.is_moderate())
         {
             return Err(Stop::fault("cost_usd", "does not render to a number"));
         }
         Ok(cost)
+    }
+
+    fn project_id(&self) -> Result<Option<String>, Stop> {
+        let id = self.text(self.rule.outputs.project_id.as_ref())?;
+        match &id {
+            Some(id) if id.len() > PROJECT_ID_BYTES_MAX => {
+                Err(Stop::fault("project_id", "is longer than 1000 bytes"))
+            }
+            _ => Ok(id),
+        }
     }
 
     /// Who did it: whom the message names, else the action's user, if the row or a lookup gave it.

@@ -53,11 +53,12 @@ impl Session {
             Purpose::Read => "set synchronous_commit = local",
             Purpose::Write | Purpose::Admin => durable,
         };
-        session
-            .batch_execute(&format!(
-                "set search_path = {path}, pg_catalog; {limits} {durable}"
-            ))
-            .await?;
+        let settings = format!("set search_path = {path}, pg_catalog; {limits} {durable}");
+        let limit = target.connect_timeout();
+        match tokio::time::timeout(limit, session.batch_execute(&settings)).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(Error::TimedOut(limit.as_secs())),
+        }
         Ok(session)
     }
 

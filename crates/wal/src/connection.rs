@@ -12,6 +12,7 @@ use crate::timeline::TimelineHistory;
 use crate::wire::Wire;
 use crate::{Error, Malformed, Progress, Start, Stream};
 
+const BACKEND_PID: &str = "select pg_backend_pid()";
 /// As `server_version_num`.
 const OLDEST: u32 = 140_000;
 /// How often the server looks whether whoever creates a slot is still there.
@@ -23,6 +24,7 @@ const CLIENT_CHECK: &str = "1s";
 /// with [`Error::Lost`]. Dropping it closes the connection, which gives its advisory locks back.
 pub struct Connection {
     wire: Wire,
+    greeted: i32,
     pid: i32,
     version: u32,
     sender_timeout: Option<Duration>,
@@ -73,6 +75,7 @@ impl Connection {
         let Session { wire, pid } = startup::start(target, stream).await?;
         let mut connection = Self {
             wire,
+            greeted: pid,
             pid,
             version: 0,
             sender_timeout: None,
@@ -97,6 +100,11 @@ impl Connection {
             let why = "Postgres 14 or later is needed for logical messages in the stream";
             return Err(Error::Unsupported(why.to_owned()));
         }
+        let rows = connection.query(BACKEND_PID).await?;
+        let missing = Malformed::MissingAnswer("a process id");
+        connection.pid = value(&rows, 0)
+            .and_then(|pid| pid.parse().ok())
+            .ok_or(missing)?;
         let patience = connection.show("wal_sender_timeout").await?;
         connection.sender_timeout = duration(&patience)?;
         target.found(&found);
@@ -108,9 +116,15 @@ impl Connection {
         self.version
     }
 
-    /// The server process that serves this session, as in `pg_stat_activity`.
+    /// The server process that serves this session, as in `pg_stat_activity`. It says so itself: a proxy may
+    /// greet by a number of its own.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// The process that the greeting named (BackendKeyData).
+    pub fn greeted(&self) -> i32 {
+        self.greeted
     }
 
     /// The server's `wal_sender_timeout`; `None` where it is off.

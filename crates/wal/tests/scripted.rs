@@ -93,6 +93,7 @@ impl Server {
             let answer = match command.trim_end_matches('\0') {
                 connect::Identity::QUERY => "it does not tell",
                 "SHOW server_version_num" => "150018",
+                "select pg_backend_pid()" => "7",
                 "SHOW wal_sender_timeout" => sender_timeout,
                 start => {
                     assert_eq!(

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use activity::{Action, Actor, Found, Lsn};
+use activity::{Action, Actor, Found, Lsn, PROJECT_ID_BYTES_MAX};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use store::runs::Run;
 
+use super::storable;
 use crate::settings::RUN_TIMEOUT_MAX;
 
 pub const PREFIX: &str = "tidings";
@@ -55,7 +56,8 @@ impl Announcement {
         let references = references.filter(|value| value.is_object()).map(cleaned);
         Run {
             run: self.run.clone(),
-            project_id: text("project_id", |run| &run.project_id),
+            project_id: text("project_id", |run| &run.project_id)
+                .filter(|id| id.len() <= PROJECT_ID_BYTES_MAX),
             user_id: text("user_id", |run| &run.user_id),
             request_id: text("request_id", |run| &run.request_id),
             action_type: said("action_type")
@@ -92,10 +94,10 @@ impl Announcement {
         }
     }
 
-    /// When it was said, where the message tells; never later than now.
+    /// When it was said, where the message tells; never later than now, nor before 1970.
     pub fn said_at(&self, now: Timestamp) -> Timestamp {
         let at = self.fields.get("at").and_then(Value::as_i64);
-        let at = at.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let at = at.and_then(|seconds| Timestamp::from_second(seconds.max(0)).ok());
         at.map_or(now, |at| at.min(now))
     }
 
@@ -186,24 +188,15 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 fn clean(text: &str) -> String {
-    text.replace('\0', "\u{FFFD}")
+    let mut text = text.to_owned();
+    storable::text(&mut text);
+    text
 }
 
-/// Postgres stores no NUL.
 fn cleaned(value: &Value) -> Value {
-    match value {
-        Value::String(text) => clean(text).into(),
-        Value::Array(items) => items.iter().map(cleaned).collect(),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            Value::Object(
-                fields
-                    .map(|(name, value)| (clean(name), cleaned(value)))
-                    .collect(),
-            )
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-    }
+    let mut value = value.clone();
+    storable::value(&mut value);
+    value
 }
 
 /// Whole units, the largest that fits: "10 minutes", "1 hour", "90 seconds".
@@ -315,5 +308,6 @@ mod tests {
         assert_eq!(said(json!(7)).as_second(), 7);
         assert_eq!(said(json!(7000)), now);
         assert_eq!(said(json!("7")), now);
+        assert_eq!(said(json!(-250_000_000_000_i64)).as_second(), 0);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use activity::{Action, ActionId, Identity, Key, Origin, Part, TableName};
+use activity::{ActionId, Identity, Key, Origin, Part, TableName};
 use rules::{Derivation, Image, ImageWrite, Images, Rules, Shapes, Wanted};
-use serde_json::Value;
 use store::commit::{Batch, NewAction, NewFault};
 use store::images::{ImageChange, Told};
 
 use super::kept::Keeping;
+use super::storable;
 
 /// Gathers what the parts of one commit group come to.
 #[derive(Default)]
@@ -88,7 +88,7 @@ impl Deriver<'_> {
             *ordinal = ordinal.wrapping_add(1);
             into.actions.push(NewAction {
                 id: ActionId::of(&identity),
-                action: storable(derived.action),
+                action: storable::action(derived.action),
                 source: derived.source,
                 origin,
                 commit_lsn: part.begin.commit_lsn,
@@ -180,47 +180,6 @@ impl Gathered {
             truncated: self.truncated,
             ..Batch::default()
         }
-    }
-}
-
-/// Postgres stores no NUL character; `json` and bytes outside the database may hold one.
-pub(super) fn storable(mut action: Action) -> Action {
-    let texts = [
-        &mut action.project_id,
-        &mut action.user_id,
-        &mut action.request_id,
-        &mut action.action_details,
-        &mut action.status,
-        &mut action.environment,
-        &mut action.cost_usd,
-    ];
-    texts.into_iter().flatten().for_each(replace_nul);
-    replace_nul(&mut action.action_type);
-    action.reference_ids.iter_mut().for_each(replace_nul_in);
-    action.data.values_mut().for_each(replace_nul_in);
-    action
-}
-
-fn replace_nul(text: &mut String) {
-    if text.contains('\0') {
-        *text = text.replace('\0', "\u{FFFD}");
-    }
-}
-
-fn replace_nul_in(value: &mut Value) {
-    match value {
-        Value::String(text) => replace_nul(text),
-        Value::Array(items) => items.iter_mut().for_each(replace_nul_in),
-        Value::Object(fields) => {
-            if fields.keys().any(|name| name.contains('\0')) {
-                *fields = std::mem::take(fields)
-                    .into_iter()
-                    .map(|(name, value)| (name.replace('\0', "\u{FFFD}"), value))
-                    .collect();
-            }
-            fields.values_mut().for_each(replace_nul_in);
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -8,6 +8,8 @@ use store::attributes::FormerNames;
 use store::commit::Kept;
 use store::quarantine::Entry;
 
+use super::storable;
+
 /// Writes each change once, however many rules failed on it.
 #[derive(Default)]
 pub struct Keeping(Option<(Arc<KeptChange>, Arc<Kept>)>);
@@ -35,8 +37,11 @@ fn kept(change: &KeptChange) -> Kept {
         new: change.new.as_ref().map(json),
         types: serde_json::to_string(&change.types).expect("names and numbers print"),
         ran: change.ran.iter().cloned().collect(),
-        context: (!change.context.is_empty())
-            .then(|| serde_json::to_string(&change.context).expect("a JSON object prints")),
+        context: (!change.context.is_empty()).then(|| {
+            let mut context = change.context.clone();
+            storable::object(&mut context);
+            serde_json::to_string(&context).expect("a JSON object prints")
+        }),
     }
 }
 

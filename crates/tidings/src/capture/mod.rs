@@ -27,6 +27,7 @@ mod retry;
 mod runs;
 mod session;
 mod silences;
+mod storable;
 mod visible;
 mod writer;
 

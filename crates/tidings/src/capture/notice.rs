@@ -5,10 +5,9 @@ use serde_json::{Map, Value};
 use store::commit::{Batch, NewAction};
 use store::outbox::{self, Notice};
 
-use super::Fault;
 use super::budget::size;
-use super::derive::storable;
 use super::writer::Writer;
+use super::{Fault, storable};
 
 /// Notices that are written in one commit.
 const NOTICES_MAX: i64 = 256;
@@ -43,7 +42,7 @@ impl Writer<'_> {
             let position = Position { lsn: at, index: 0 };
             batch.actions.push(NewAction {
                 id: ActionId::unstreamed(&identity),
-                action: storable(action(notice)),
+                action: storable::action(action(notice)),
                 source: Source {
                     rule: RULE.to_owned(),
                     version: "".into(),

@@ -12,10 +12,9 @@ use store::commit::{Batch, NewAction, NewFault, Reached, Retried};
 use store::quarantine::{self, Entry, Kept, Kind, Outcome};
 use store::{Remedy, log};
 
-use super::derive::storable;
 use super::kept::{Keeping, restore};
 use super::writer::Writer;
-use super::{Fault, load};
+use super::{Fault, load, storable};
 
 /// Changes that are worked off in one commit: as many as a part of a transaction has.
 const RETRIED_MAX: i64 = 2048;
@@ -176,7 +175,7 @@ impl Writer<'_> {
             };
             batch.actions.push(NewAction {
                 id: ActionId::of(&identity),
-                action: storable(derived.action),
+                action: storable::action(derived.action),
                 source: derived.source,
                 origin: Origin::Retried,
                 commit_lsn: begin.commit_lsn,

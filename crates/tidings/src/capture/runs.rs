@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use store::commit::{Batch, NewAction};
 use store::runs::{self, Run, RunChange};
 
-use super::Fault;
 use super::announcement::{self, Announcement, PREFIX};
-use super::derive::storable;
 use super::writer::Writer;
+use super::{Fault, storable};
 
 /// Runs that the watchdog closes in one commit.
 const OVERDUE_MAX: i64 = 256;
@@ -75,7 +74,7 @@ impl Hearing {
             }
             return Some(NewAction {
                 id: ActionId::of(&identity),
-                action: storable(action),
+                action: storable::action(action),
                 source: source(RULE, &name, change.position),
                 origin: Origin::Message,
                 commit_lsn: lsn,
@@ -234,7 +233,7 @@ impl Writer<'_> {
             };
             batch.actions.push(NewAction {
                 id: ActionId::unstreamed(&identity),
-                action: storable(announcement::overdue(run)),
+                action: storable::action(announcement::overdue(run)),
                 source: source(WATCHDOG, &run.run, position),
                 origin: Origin::Watchdog,
                 commit_lsn: at,

@@ -58,8 +58,7 @@ pub async fn live(
     backoff: &mut Backoff,
     stages: &mut watch::Receiver<Stage>,
 ) -> Result<(), Fault> {
-    let connecting = in_time(connect_max(context), connect(context));
-    let Some(connected) = unless(stop, connecting).await else {
+    let Some(connected) = unless(stop, connect(context)).await else {
         return Ok(());
     };
     let (session, mut connection) = connected?;
@@ -112,25 +111,24 @@ pub async fn live(
         .await
         .map_err(|error| Fault::Passing(error.to_string()))??;
     // A session that confirmed nothing found the slot where an earlier one had confirmed to.
-    writer.stop(ended.confirmed.max(found)).await?;
+    let stopping = in_time(ANSWER_MAX, writer.stop(ended.confirmed.max(found)));
+    // A commit may wait for a standby for ever. Without it the lease stands, as after a crash.
+    if let Err(error) = stopping.await {
+        tracing::warn!(%error, "the exact position could not be stored");
+    }
     tracing::info!(wal.confirmed = %ended.confirmed, "capture stopped");
     Ok(())
 }
 
-/// Every host of the URL may take its time before the next one is tried.
-fn connect_max(context: &Context) -> Duration {
-    let hosts = u32::try_from(context.target.hosts().len()).unwrap_or(u32::MAX);
-    let each = context.target.connect_timeout();
-    ANSWER_MAX.saturating_add(each.saturating_mul(hosts))
-}
-
-/// Both connections, neither of them at work yet.
+/// Both connections, neither of them at work yet. Each address of the URL has a limit of its own, and there may be
+/// many before one answers.
 async fn connect(context: &Context) -> Result<(Session, Connection), Fault> {
     let schema = &context.settings.database.schema;
     let session = Session::open(&context.target, schema, Purpose::Write).await?;
     let mut connection = Connection::open(&context.target).await?;
     // From Postgres 18 on a lost publication is told by a warning alone, which a role may have silenced.
-    connection.query("set client_min_messages = notice").await?;
+    let notice = connection.query("set client_min_messages = notice");
+    in_time(ANSWER_MAX, async { Ok(notice.await?) }).await?;
     // A host of the URL may have come or gone in between.
     let servers = session.server().zip(connection.server());
     if servers.is_some_and(|(sql, replication)| !sql.is_same_server(replication)) {
@@ -302,16 +300,16 @@ async fn stand_by(
     loop {
         if in_time(ANSWER_MAX, async { Ok(try_lock(connection, slot).await?) }).await? {
             if waiting {
-                connection.query("set application_name = 'tidings'").await?;
+                let named = connection.query("set application_name = 'tidings'");
+                in_time(ANSWER_MAX, async { Ok(named.await?) }).await?;
                 tracing::info!("standby takes over");
             }
             return Ok(true);
         }
         if !waiting {
             waiting = true;
-            connection
-                .query("set application_name = 'tidings standby'")
-                .await?;
+            let named = connection.query("set application_name = 'tidings standby'");
+            in_time(ANSWER_MAX, async { Ok(named.await?) }).await?;
             tracing::info!("another sidecar reads slot {slot}: standing by");
         }
         if asked % STANDBY_LOOKS == 0 {

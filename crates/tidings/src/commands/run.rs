@@ -269,6 +269,14 @@ async fn prepare(
         timeline: identity.timeline,
         publication_oid: publication.oid,
     };
+    // Of two processes that start together one begins; the other takes over from where that one is by then.
+    if !capture::try_lock(&mut connection, &settings.capture.slot)
+        .await
+        .map_err(anyhow::Error::from)?
+        || progress::read(session).await?.is_some()
+    {
+        return Ok(());
+    }
     let at = slot.confirmed.unwrap_or_default();
     Ok(progress::init(session, &settings.capture.slot, name, &lineage, at, None).await?)
 }

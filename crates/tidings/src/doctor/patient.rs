@@ -205,7 +205,7 @@ impl<'a> Patient<'a> {
     async fn wire(&mut self) -> Option<Connection> {
         let opened = async {
             let mut connection = Connection::open(&self.target).await?;
-            let greeted = connection.pid();
+            let greeted = connection.greeted();
             let rows = connection.query("select pg_backend_pid()").await?;
             let answer = rows.first().and_then(|row| row.first()).cloned().flatten();
             let answers = answer.and_then(|text| text.parse().ok()).unwrap_or(greeted);

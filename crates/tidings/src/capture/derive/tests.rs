@@ -12,16 +12,6 @@ use rules::{By, Loaded, PackSource, Shape};
 
 use super::*;
 
-#[test]
-fn no_nul_character_reaches_the_database() {
-    let mut value = serde_json::json!({"a\0": ["x\0y", {"b": "\0"}], "c": 1});
-    replace_nul_in(&mut value);
-    assert_eq!(
-        value,
-        serde_json::json!({"a\u{FFFD}": ["x\u{FFFD}y", {"b": "\u{FFFD}"}], "c": 1})
-    );
-}
-
 /// Every kind of rule that looks beyond its own row.
 const PACK: &str = r#"
 [pack]

@@ -11,10 +11,9 @@ use store::reconcile::{self, Advance, Needed, Purpose};
 use super::chunk::{Chunk, Reply};
 use super::merge::{Compared, Found, compare, with_lost_columns};
 use super::tell::{Synthetic, Teller};
-use crate::capture::Fault;
-use crate::capture::derive::storable;
 use crate::capture::kept::Keeping;
 use crate::capture::writer::Writer;
+use crate::capture::{Fault, storable};
 
 impl Writer<'_> {
     /// Takes up what was asked for: from here on deletes of those tables leave tombstones. Gives the
@@ -171,7 +170,7 @@ impl Writer<'_> {
             });
             batch.actions.push(NewAction {
                 id,
-                action: storable(derived.action),
+                action: storable::action(derived.action),
                 source: derived.source,
                 origin,
                 commit_lsn: synthetic.at,
