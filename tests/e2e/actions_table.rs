@@ -125,3 +125,85 @@ async fn a_table_swapped_for_one_without_grants_is_named_and_filled_once_granted
     let log = sidecar.log();
     assert!(log.contains("was dropped or replaced"), "{log}");
 }
+
+/// What the worker's own inserts run, ours run as well: under the path that its code was written for.
+const UNQUALIFIED: &str = "set role worker; create table counters (n int); insert into counters values (0);
+     create function numbered() returns int language sql as 'update counters set n = n + 1 returning n';";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_that_calls_a_function_finds_the_workers_tables() {
+    let stage = Stage::start().await;
+    stage.execute(UNQUALIFIED).await;
+    let own = format!(
+        "set role worker; create table project_actions (action_id varchar primary key, status varchar,
+           {COLUMNS}, number int default numbered())"
+    );
+    stage.execute(&own).await;
+    stage
+        .execute("set role worker; grant select, update on counters to tidings")
+        .await;
+    let _sidecar = stage.run().await;
+    stage.execute(INSERT).await;
+    stage
+        .until("exists (select from project_actions where number = 1)")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_comes_while_we_write_finds_the_workers_tables_and_not_ours() {
+    let stage = Stage::start().await;
+    let _sidecar = stage.run().await;
+    stage.execute(INSERT).await;
+    stage.until_actions(1).await;
+    // `actions` is a table of ours as well.
+    let trigger = "create table public.actions (n int); create table public.counted (n int);
+         create function count_it() returns trigger language plpgsql as $$
+           begin insert into actions values (1); insert into counted values (1); return new; end $$;
+         grant insert on public.actions, public.counted to tidings;
+         create trigger count_it before insert on project_actions for each row execute function count_it()";
+    stage.execute(trigger).await;
+    for id in ["q", "r"] {
+        stage
+            .execute(&INSERT.replace("'p'", &format!("'{id}'")))
+            .await;
+    }
+    stage.until_actions(3).await;
+    let counted =
+        "select concat((select count(*) from public.actions), ' ', (select count(*) from counted))";
+    assert_eq!(stage.value::<String>(counted).await, "2 2");
+    let quarantined: i64 = stage.value("select count(*) from tidings.quarantine").await;
+    assert_eq!(quarantined, 0);
+}
+
+/// Finding so many rows takes longer than a group may: the next ones are small.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_than_can_be_found_in_time_are_set_aside_in_small_groups() {
+    let stage = Stage::start().await;
+    stage.execute(&INSERT.replace("'p'", "'held'")).await;
+    stage.tidings(["setup"]).await.success();
+    stage
+        .execute("alter table project_actions add foreign key (project_id) references projects")
+        .await;
+    let sidecar = stage.resume().await;
+    stage.until_compared().await;
+    let deleter = stage.connect().await;
+    deleter
+        .batch_execute("begin; delete from projects where project_id = 'held'")
+        .await
+        .unwrap();
+    stage
+        .execute(
+            "insert into databases (database_id, project_id) select n, 'held' from generate_series(1, 300) n",
+        )
+        .await;
+    stage.execute(INSERT).await;
+    let aside = "(select count(*) = 300 from tidings.quarantine where sqlstate = '55P03')";
+    stage
+        .until(&format!(
+            "exists (select from project_actions where project_id = 'p') and {aside}"
+        ))
+        .await;
+    assert!(sidecar.log().contains("was not through within"));
+    deleter.batch_execute("rollback").await.unwrap();
+    stage.until_actions(301).await;
+}

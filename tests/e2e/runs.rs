@@ -256,3 +256,33 @@ async fn messages_among_transactions_are_told_exactly_once_whenever_the_sidecar_
     assert!(in_order);
     drop(sidecar);
 }
+
+/// Any role may send a message, so none may hold up the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_postgres_has_no_place_for_hold_nothing_up() {
+    let stage = stage().await;
+    let _sidecar = stage.run().await;
+    let hostile = [
+        r#"{"run": "1", "status": "x", "at": -250000000000}"#,
+        r#"{"run": "2", "status": "x", "data": {"n": 1e200000, "deep": [-1E-200000]}}"#,
+        r#"{"run": "3", "status": "in_progress", "reference_ids": {"n": 1e200000}}"#,
+        r#"{"run": "4\u0000", "status": "\u0000", "data": {"\u0000": "\u0000"}}"#,
+    ];
+    for message in hostile {
+        let sql = format!("select pg_logical_emit_message(false, 'tidings', '{message}')");
+        stage.execute(&sql).await;
+    }
+    // Too long for an index, and no compression makes it shorter.
+    let long = "select pg_logical_emit_message(false, 'tidings', json_build_object('run', '5', 'status', 'x',
+        'project_id', (select string_agg(md5(n::text), '') from generate_series(1, 300) n))::text)";
+    stage.execute(long).await;
+    stage
+        .execute("insert into projects (project_id, name, status) values ('p', 'x', 'active')")
+        .await;
+    stage.until_actions(6).await;
+    let kept =
+        "select string_agg(jsonb_typeof(data -> 'n'), ' ') from tidings.actions where data ? 'n'";
+    assert_eq!(stage.value::<String>(kept).await, "string");
+    let nobody = "select count(*) from project_actions where project_id is null";
+    assert_eq!(stage.value::<i64>(nobody).await, 5);
+}

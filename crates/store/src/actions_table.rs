@@ -30,8 +30,8 @@ pub struct ActionsTable {
     pub oid: Oid,
     insert: String,
     has_cost_usd: bool,
-    /// The worker's triggers expect to find the worker's tables.
-    has_triggers: bool,
+    /// Triggers and the like expect to find the worker's tables.
+    runs_code: bool,
 }
 
 /// Whether nobody keeps writers out of the table. Takes the lock that an insert takes, and gives it back.
@@ -57,6 +57,33 @@ pub async fn holders(session: &Session, table: &ActionsTable) -> Result<Vec<(i32
         .await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
+
+/// Whether writing to the table ($1) or to a partition of it runs code that somebody has written: triggers, rules,
+/// and functions and operators that defaults, checks, domains, policies and indexes call. Such code looks its names
+/// up under a search path.
+const RUNS_CODE: &str = "
+    with tables as (
+      select $1::oid as oid union select relid::oid from pg_partition_tree($1::oid::regclass)
+    ), calling as (
+      select 'pg_attrdef'::regclass as classid, d.oid as objid
+        from pg_attrdef d join tables t on t.oid = d.adrelid
+      union all
+      select 'pg_constraint'::regclass, c.oid from pg_constraint c join tables t on t.oid = c.conrelid
+      union all
+      select 'pg_constraint'::regclass, c.oid
+        from pg_constraint c join pg_attribute a on a.atttypid = c.contypid join tables t on t.oid = a.attrelid
+        where c.contypid <> 0
+      union all
+      select 'pg_policy'::regclass, p.oid from pg_policy p join tables t on t.oid = p.polrelid
+      union all
+      select 'pg_class'::regclass, i.indexrelid from pg_index i join tables t on t.oid = i.indrelid
+    )
+    select exists (select from pg_trigger g join tables t on t.oid = g.tgrelid where not g.tgisinternal)
+      or exists (select from pg_rewrite r join tables t on t.oid = r.ev_class)
+      or exists (
+        select from pg_depend d join calling using (classid, objid)
+        where d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+          and d.refobjid >= 16384)";
 
 impl ActionsTable {
     /// Reads the table's columns. An error says which column is missing or can not be filled.
@@ -115,20 +142,20 @@ impl ActionsTable {
             names.join(", "),
         );
         let has_cost_usd = columns.iter().any(|c| c.get::<_, &str>(1) == "cost_usd");
-        let has_triggers = session
-            .query_one(
-                "select exists (select from pg_trigger where tgrelid = $1 and not tgisinternal)",
-                &[&oid],
-            )
-            .await?
-            .get(0);
+        let runs_code = session.query_one(RUNS_CODE, &[&oid]).await?.get(0);
         Ok(Self {
             table: table.clone(),
             oid,
             insert,
             has_cost_usd,
-            has_triggers,
+            runs_code,
         })
+    }
+
+    /// Looks anew whether writing runs code of the worker's. Says whether that has changed.
+    pub async fn look_again(&mut self, session: &Session) -> Result<bool, Error> {
+        let runs_code = session.query_one(RUNS_CODE, &[&self.oid]).await?.get(0);
+        Ok(std::mem::replace(&mut self.runs_code, runs_code) != runs_code)
     }
 
     /// Whether a refusal for lack of privilege is the fault of a row (a policy) or of the whole
@@ -158,11 +185,11 @@ impl ActionsTable {
         )))
     }
 
-    /// The search path to insert under, where the table has triggers of the worker's. The sidecar's
-    /// schema is not in it: a trigger must not find our `actions` when it means its own.
+    /// The search path to insert under, where that runs code of the worker's. The sidecar's schema is not in
+    /// it: a trigger must not find our `actions` when it means its own.
     pub(crate) fn search_path(&self) -> Option<String> {
         let schema = quote_identifier(&self.table.schema);
-        self.has_triggers.then(|| format!("{schema}, public"))
+        self.runs_code.then(|| format!("{schema}, public"))
     }
 
     pub fn has_cost_usd(&self) -> bool {

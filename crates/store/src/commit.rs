@@ -368,12 +368,13 @@ impl<'a> Write<'a> {
             let Some(actions) = batch.actions.get(range.clone()).filter(|a| !a.is_empty()) else {
                 continue;
             };
-            transaction.batch_execute("savepoint halving").await?;
             let columns = Columns::told(actions);
-            match columns
-                .insert_project_actions(transaction, self.statements)
-                .await
-            {
+            let (saved, inserted) = tokio::join!(
+                transaction.batch_execute("savepoint halving"),
+                columns.insert_project_actions(transaction, self.statements),
+            );
+            saved?;
+            match inserted {
                 Ok(()) => {
                     transaction
                         .batch_execute("release savepoint halving")

@@ -5,6 +5,7 @@ use rules::Rules;
 use tokio::sync::{Notify, watch};
 
 use super::committed::Committed;
+use super::group::GroupSize;
 use super::silences::Silences;
 use crate::settings::Settings;
 use api::Health;
@@ -20,4 +21,5 @@ pub struct Context {
     pub appended: Arc<Notify>,
     pub silences: Silences,
     pub committed: Committed,
+    pub group_size: GroupSize,
 }

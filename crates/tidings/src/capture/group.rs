@@ -1,12 +1,43 @@
 //! What is committed together, and what may be confirmed afterwards. Pure.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use activity::{Change, Lsn, Operation, Part, Row, Value};
 use wal::Event;
 
 /// Changes that one commit group takes before it stops taking more.
 const CHANGES_MAX: usize = 4096;
+/// The same after a group of which too many rows were refused to find them in time.
+const CHANGES_FEW: usize = 64;
 /// Bytes of values that it takes before it stops taking more.
 const BYTES_MAX: usize = 16 << 20;
+
+/// How many changes a group may have by now; outlives sessions.
+#[derive(Debug)]
+pub struct GroupSize(AtomicUsize);
+
+impl Default for GroupSize {
+    fn default() -> Self {
+        Self(AtomicUsize::new(CHANGES_MAX))
+    }
+}
+
+impl GroupSize {
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A group was too large to find its rows at fault in time.
+    pub fn shrink(&self) {
+        self.0.store(CHANGES_FEW, Ordering::Relaxed);
+    }
+
+    /// A group without any is in.
+    pub fn grow(&self) {
+        let twice = self.get().saturating_mul(2).min(CHANGES_MAX);
+        self.0.store(twice, Ordering::Relaxed);
+    }
+}
 
 /// Events of the stream, gathered for one commit.
 #[derive(Debug, Default)]
@@ -42,8 +73,8 @@ impl Group {
         self.parts.is_empty() && self.mark.is_none()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.changes >= CHANGES_MAX || self.bytes >= BYTES_MAX
+    pub fn is_full(&self, size: &GroupSize) -> bool {
+        self.changes >= size.get() || self.bytes >= BYTES_MAX
     }
 
     pub fn changes(&self) -> usize {
@@ -119,6 +150,21 @@ mod tests {
             confirmable(vec![part(Some(7)), Event::Mark(Lsn::new(9))]),
             Some(9)
         );
+    }
+
+    #[test]
+    fn groups_are_small_after_one_that_was_too_large_and_grow_again() {
+        let size = GroupSize::default();
+        size.grow();
+        assert_eq!(size.get(), CHANGES_MAX);
+        size.shrink();
+        let sizes: Vec<usize> = std::iter::repeat_with(|| {
+            size.grow();
+            size.get()
+        })
+        .take(7)
+        .collect();
+        assert_eq!(sizes, [128, 256, 512, 1024, 2048, 4096, 4096]);
     }
 
     #[test]

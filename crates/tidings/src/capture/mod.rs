@@ -43,6 +43,7 @@ pub use committed::Committed;
 pub use context::Context;
 pub use fault::Fault;
 pub use footing::look;
+pub use group::GroupSize;
 pub use guard::shapes;
 pub use lineage::{Verdict, judge};
 pub use rebuild::refusal;

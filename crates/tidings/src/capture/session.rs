@@ -228,7 +228,7 @@ async fn write<'a>(
             },
             () = std::future::ready(()), if !next.is_empty() => {}
         }
-        while !next.is_full()
+        while !next.is_full(&context.group_size)
             && let Ok(event) = received.try_recv()
         {
             next.push(event);
@@ -240,7 +240,7 @@ async fn write<'a>(
             tokio::select! {
                 biased;
                 committed = &mut commit => break committed?,
-                event = received.recv(), if open && !next.is_full() => match event {
+                event = received.recv(), if open && !next.is_full(&context.group_size) => match event {
                     Some(event) => next.push(event),
                     None => open = false,
                 },
@@ -351,7 +351,7 @@ fn start(context: &Context, progress: &Progress) -> Start {
         },
         patience: context.silences.patience(),
         limits: Limits {
-            changes: PART_CHANGES_MAX,
+            changes: PART_CHANGES_MAX.min(context.group_size.get()),
             bytes: PART_BYTES_MAX,
         },
     }

@@ -143,8 +143,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Compares the catalog with what this session began with. A promoted server may have been met meanwhile.
-    pub async fn check(&self) -> Result<(), Fault> {
+    pub async fn check(&mut self) -> Result<(), Fault> {
         self.session.check_timeline()?;
+        self.table.look_again(&self.session).await?;
         self.guard.check(&self.session).await
     }
 

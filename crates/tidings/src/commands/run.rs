@@ -127,6 +127,7 @@ pub async fn serve(
             appended: appended.clone(),
             silences: capture::Silences::default(),
             committed: capture::Committed::default(),
+            group_size: capture::GroupSize::default(),
         };
         let stop = stop.clone();
         tasks.spawn(async move {

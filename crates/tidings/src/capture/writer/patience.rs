@@ -12,8 +12,9 @@ use super::{Writer, in_time};
 use crate::capture::advance::Advance;
 use crate::capture::{Fault, visible};
 
-/// How long finding the rows at fault may take: a few round trips for each of them.
-const FAULTS_MAX: Duration = Duration::from_secs(45);
+/// How long finding the rows at fault may take: two round trips for each of them, and as many to find it. Rows that
+/// others refer to are locked for as long. Past it the next groups are small.
+const FAULTS_MAX: Duration = Duration::from_secs(10);
 /// The pause before a refused commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// From when on a commit that is refused is told: others lock a table for a moment now and then.
@@ -79,26 +80,44 @@ impl Writer<'_> {
         began: Instant,
     ) -> Result<Result<Lsn, Error>, Fault> {
         let patience = self.context.settings.capture.commit_patience;
+        let fence = Fence {
+            epoch: self.progress.epoch,
+            seq: self.progress.seq,
+        };
         let mut into = commit::Into {
             table: &self.table,
             images: &mut self.image_tables,
-            fence: Fence {
-                epoch: self.progress.epoch,
-                seq: self.progress.seq,
-            },
+            fence,
             reached,
         };
         let left = patience.saturating_sub(began.elapsed());
         let commit = commit::commit(&mut self.session, &mut into, batch);
         let mut outcome = in_time(left, commit).await;
-        if outcome.as_ref().is_err_and(commit::is_of_a_row) {
+        if let Err(refused) = &outcome
+            && commit::is_of_a_row(refused)
+        {
+            // A trigger that came meanwhile looks for the worker's tables under our search path.
+            if self.table.look_again(&self.session).await? {
+                return outcome.map(Ok).or_else(|refused| Ok(Err(refused)));
+            }
             // A foreign key to a row that is in the WAL and that no snapshot sees yet is refused like
             // one to no row.
             let left = patience.saturating_sub(began.elapsed());
             let xids = batch.actions.iter().map(|action| action.xid);
             visible::until(&self.session, xids, left).await?;
+            let mut into = commit::Into {
+                table: &self.table,
+                images: &mut self.image_tables,
+                fence,
+                reached,
+            };
             let commit = commit::commit_around_faults(&mut self.session, &mut into, batch);
             outcome = in_time(FAULTS_MAX, commit).await;
+            if matches!(outcome, Err(Error::TimedOut(_))) {
+                self.context.group_size.shrink();
+            }
+        } else if outcome.is_ok() {
+            self.context.group_size.grow();
         }
         match outcome {
             Ok(gate) => Ok(Ok(gate)),
