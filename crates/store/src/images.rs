@@ -208,27 +208,29 @@ pub async fn load_by_column(
 }
 
 /// Makes the index that lookups by a column go by, where it is not there yet. Values are hashed, since a
-/// long one would fit no index.
-pub async fn index(
-    session: &Session,
-    tables: &ImageTables,
-    table: &TableName,
-    column: &str,
-) -> Result<(), Error> {
-    let id = tables.get(table)?.id;
+/// long one would fit no index. Over many images that takes long: no limit of this session's ends it from
+/// here on, but it ends with its client. Not for the session of the writer, which others end.
+pub async fn index(session: &Session, table: &TableName, column: &str) -> Result<(), Error> {
+    register(session, std::slice::from_ref(table)).await?;
     let literal = quote_literal(column);
     let row = session
         .query_one(
-            "select name, exists (select from pg_indexes
+            "select table_id, name, exists (select from pg_indexes
                where schemaname = $1 and tablename = 'images' and indexname = name)
-             from (select 'images_' || $2::integer || '_' || md5($3)) as wanted (name)",
-            &[&session.schema(), &id, &column],
+             from (select table_id, 'images_' || table_id || '_' || md5($4) as name
+                   from image_tables where schema_name = $2 and table_name = $3) as wanted",
+            &[&session.schema(), &table.schema, &table.name, &column],
         )
         .await?;
-    let (name, exists): (String, bool) = (row.get(0), row.get(1));
+    let (id, name, exists): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
     if exists {
         return Ok(());
     }
+    session.batch_execute("set statement_timeout = 0").await?;
+    // There are systems on which the server can not look.
+    let _ = session
+        .batch_execute("set client_connection_check_interval = '1s'")
+        .await;
     session
         .batch_execute(&format!(
             "create index if not exists {} on images (md5(row ->> {literal})) where table_id = {id}",
