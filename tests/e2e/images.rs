@@ -1,6 +1,9 @@
 //! Images: where old values come from, and what is said where there are none.
 
+use connect::Target;
 use serde_json::json;
+use store::images::{self, Wanted};
+use store::{Purpose, Session};
 use tests::{Sidecar, Stage};
 
 const ENDPOINT: &str = r#"[{"method": "GET", "path": "/"}]"#;
@@ -283,4 +286,53 @@ async fn a_table_with_replica_identity_full_needs_no_image() {
             .await,
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_over_images_goes_by_statements_that_each_go_through_a_bounded_number() {
+    let stage = Stage::start().await;
+    stage.tidings(["setup"]).await.success();
+    // Each look at an image is noted under the statement that it was part of. Only the last lacks a column.
+    let looks = r#"
+        insert into tidings.image_tables (schema_name, table_name) values ('public', 'many');
+        insert into tidings.images (table_id, key, generation, xid, row)
+          select table_id, '["' || lpad(n::text, 5, '0') || '"]', 0, 1,
+            case n when 60000 then '{}' else '{"a": null}' end::jsonb
+          from tidings.image_tables, generate_series(1, 60000) n where table_name = 'many';
+        analyze tidings.images;
+        create table tidings.looks (at timestamptz);
+        create function tidings.look() returns boolean language plpgsql cost 0.0001 as
+          'begin insert into tidings.looks values (statement_timestamp()); return true; end';
+        alter table tidings.images rename to looked_at;
+        create view tidings.images as select * from tidings.looked_at where tidings.look()"#;
+    stage.execute(looks).await;
+    let target = Target::parse(&stage.server.url("app")).unwrap();
+    let session = Session::open(&target, "tidings", Purpose::Admin)
+        .await
+        .unwrap();
+    // As with a table that is large beside a span.
+    let large = "set enable_seqscan = off; set enable_bitmapscan = off";
+    session.batch_execute(large).await.unwrap();
+    let id = "select table_id from tidings.image_tables where table_name = 'many'";
+    let id: i32 = stage.value(id).await;
+    let gaps = Wanted::Gaps {
+        columns: vec!["a".to_owned()],
+        untold: false,
+    };
+    let found = images::keys(&session, id, None, &gaps, 10).await.unwrap();
+    let found: Vec<&str> = found.iter().map(activity::Key::as_str).collect();
+    assert_eq!(found, [r#"["60000"]"#]);
+    let after = Some(found[0]);
+    assert_eq!(
+        images::keys(&session, id, after, &gaps, 10).await.unwrap(),
+        []
+    );
+    // A span is left for the next statement once there are enough.
+    let all = images::keys(&session, id, Some(r#"["30000"]"#), &Wanted::All, 25_000).await;
+    let all = all.unwrap();
+    assert_eq!(all.len(), 25_000);
+    assert_eq!(all[24_999].as_str(), r#"["55000"]"#);
+    let most = "select max(n) from (select count(*) n from tidings.looks group by at) s";
+    let most: i64 = stage.value(most).await;
+    assert!(most <= 20_000, "{most}");
 }

@@ -254,3 +254,41 @@ async fn rows_from_before_are_found_while_their_images_are_still_to_be_filled() 
         .await;
     assert!(waiting > 0, "the fill is over already");
 }
+
+/// Every index waits while this table has a row.
+const SLOW_INDEX: &str = "
+    create table hold as select true;
+    create function hold() returns event_trigger language plpgsql security definer as $$
+      begin while exists (select from public.hold) loop perform pg_sleep(0.05); end loop; end $$;
+    create event trigger hold on ddl_command_start when tag in ('CREATE INDEX') execute function hold()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_over_images_takes_as_long_as_it_takes_and_ends_with_its_sidecar() {
+    let stage = stage().await;
+    stage.tidings(["setup"]).await.success();
+    stage.execute(SLOW_INDEX).await;
+    let build = "select pid, query_start from pg_stat_activity
+                 where state = 'active' and query like 'create index%images%'";
+    let sidecar = stage.spawn(&[]);
+    stage
+        .until("(select stop_reason like 'images get an index%' from tidings.progress)")
+        .await;
+    // The next one ends the session of the writer.
+    let its_own = format!("select pid <> writer_pid from ({build}) b, tidings.progress");
+    assert!(stage.value::<bool>(&its_own).await);
+    sidecar.kill9().await;
+    stage.until(&format!("not exists ({build})")).await;
+    let sidecar = stage.spawn(&[]);
+    // Longer than any answer may take.
+    let patient =
+        format!("exists (select from ({build}) b where clock_timestamp() - query_start > '17 s')");
+    stage.until(&patient).await;
+    stage.execute("delete from hold").await;
+    stage.execute(PROJECT).await;
+    stage.execute(&run("main", "running")).await;
+    stage.until_actions(1).await;
+    let built =
+        "select count(*) from pg_indexes where indexdef like '%slug%' and tablename = 'images'";
+    assert_eq!(stage.value::<i64>(built).await, 1);
+    assert!(sidecar.terminate(tests::PATIENCE).await.success());
+}

@@ -28,6 +28,7 @@ mod load;
 mod lookups;
 mod lost_slot;
 mod malformed;
+mod new_slot;
 mod operation;
 mod packs;
 mod partitions;

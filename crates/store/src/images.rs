@@ -11,6 +11,10 @@ use crate::{Error, Session, quote_identifier, quote_literal};
 
 pub use preload::{all, known};
 
+/// How many images one statement goes through at most, where it may find none: however many there are, none
+/// takes long.
+const SPAN_IMAGES: i64 = 20_000;
+
 /// The numbers and generations of the tables that have images.
 #[derive(Debug, Default)]
 pub struct ImageTables(
@@ -204,27 +208,29 @@ pub async fn load_by_column(
 }
 
 /// Makes the index that lookups by a column go by, where it is not there yet. Values are hashed, since a
-/// long one would fit no index.
-pub async fn index(
-    session: &Session,
-    tables: &ImageTables,
-    table: &TableName,
-    column: &str,
-) -> Result<(), Error> {
-    let id = tables.get(table)?.id;
+/// long one would fit no index. Over many images that takes long: no limit of this session's ends it from
+/// here on, but it ends with its client. Not for the session of the writer, which others end.
+pub async fn index(session: &Session, table: &TableName, column: &str) -> Result<(), Error> {
+    register(session, std::slice::from_ref(table)).await?;
     let literal = quote_literal(column);
     let row = session
         .query_one(
-            "select name, exists (select from pg_indexes
+            "select table_id, name, exists (select from pg_indexes
                where schemaname = $1 and tablename = 'images' and indexname = name)
-             from (select 'images_' || $2::integer || '_' || md5($3)) as wanted (name)",
-            &[&session.schema(), &id, &column],
+             from (select table_id, 'images_' || table_id || '_' || md5($4) as name
+                   from image_tables where schema_name = $2 and table_name = $3) as wanted",
+            &[&session.schema(), &table.schema, &table.name, &column],
         )
         .await?;
-    let (name, exists): (String, bool) = (row.get(0), row.get(1));
+    let (id, name, exists): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
     if exists {
         return Ok(());
     }
+    session.batch_execute("set statement_timeout = 0").await?;
+    // There are systems on which the server can not look.
+    let _ = session
+        .batch_execute("set client_connection_check_interval = '1s'")
+        .await;
     session
         .batch_execute(&format!(
             "create index if not exists {} on images (md5(row ->> {literal})) where table_id = {id}",
@@ -273,7 +279,9 @@ pub enum Wanted {
     },
 }
 
-/// Keys of a table's images after `after`, in order. Keys that are kept as a hash are left out: no row can be found by them.
+/// Keys of a table's images after `after`, in order. Keys that are kept as a hash are left out: no row can be
+/// found by them. Fewer than `limit` where there are no more. No statement goes through more than a span of
+/// them, since a whole table of which none is wanted would outlast any limit of time.
 pub async fn keys(
     session: &Session,
     table_id: i32,
@@ -285,20 +293,63 @@ pub async fn keys(
         Wanted::All => (None, false),
         Wanted::Gaps { columns, untold } => (Some(columns), *untold),
     };
-    let rows = session
-        .query(
-            "select i.key from images i join image_tables t using (table_id)
-             where i.table_id = $1 and i.generation = t.generation and i.row is not null
-               and ($2::text is null or i.key > $2) and i.key like '[%'
-               and ($3::text[] is null or not i.row ?& $3 or $4 and not i.told)
-             order by i.key limit $5",
-            &[&table_id, &after, &lacking, &untold, &limit],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Key::from_stored(row.get(0)))
-        .collect())
+    let mut keys = Vec::new();
+    // No key is empty.
+    let mut after = after.unwrap_or_default().to_owned();
+    loop {
+        let until: Option<String> = session
+            .query_opt(
+                "select key from images where table_id = $1 and key > $2
+                 order by key offset $3 limit 1",
+                &[&table_id, &after, &(SPAN_IMAGES - 1)],
+            )
+            .await?
+            .map(|row| row.get(0));
+        let left = limit - keys.len() as i64;
+        let rows = session
+            .query(
+                "select i.key from images i join image_tables t using (table_id)
+                 where i.table_id = $1 and i.generation = t.generation and i.row is not null
+                   and i.key > $2 and ($3::text is null or i.key <= $3) and i.key like '[%'
+                   and ($4::text[] is null or not i.row ?& $4 or $5 and not i.told)
+                 order by i.key limit $6",
+                &[&table_id, &after, &until, &lacking, &untold, &left],
+            )
+            .await?;
+        keys.extend(rows.iter().map(|row| Key::from_stored(row.get(0))));
+        match until {
+            Some(until) if (keys.len() as i64) < limit => after = until,
+            Some(_) | None => return Ok(keys),
+        }
+    }
+}
+
+/// Images whose last change is of a transaction that this cluster has not reached are of none from here on.
+pub(crate) async fn age(session: &Session) -> Result<(), Error> {
+    let mut after = Some((0, String::new()));
+    while let Some((table_id, key)) = after {
+        // What was written anew meanwhile is left alone.
+        let row = session
+            .query_one(
+                "with span as materialized (
+                   select table_id, key, xid from images where (table_id, key) > ($1, $2)
+                   order by table_id, key limit $3
+                 ), aged as (
+                   update images set xid = 0 from span
+                   where images.table_id = span.table_id and images.key = span.key
+                     and images.xid = span.xid
+                     and span.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                 ), last as (
+                   select table_id, key from span order by table_id desc, key desc limit 1
+                 )
+                 select (select table_id from last), (select key from last)",
+                &[&table_id, &key, &SPAN_IMAGES],
+            )
+            .await?;
+        let last: (Option<i32>, Option<String>) = (row.get(0), row.get(1));
+        after = last.0.zip(last.1);
+    }
+    Ok(())
 }
 
 /// Raises the generations of truncated tables: their images are void from here on.

@@ -4,7 +4,7 @@ use activity::{Lsn, Position, Seq};
 use postgres_types::PgLsn;
 use tokio_postgres::Row;
 
-use crate::{Error, Session};
+use crate::{Error, Session, images};
 
 /// Everything a new session needs to go on where the last one stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,11 +65,46 @@ pub async fn exists(session: &Session) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
-/// Begins: the positions of a slot that has just been created. What happened before it was not seen:
-/// tables whose images are complete are to be reconciled, other images are void. An image written
-/// under an id that this cluster has not reached counts as old: it is of another timeline. The gap that
-/// is open is over, and a notice tells of it. All of this or nothing; fenced by an epoch, where there is one.
+/// Begins at a slot, once no image is of a cluster that progress was not made on: [`begin`] after [`age`].
 pub async fn init(
+    session: &Session,
+    slot: &str,
+    publication: &str,
+    lineage: &Lineage,
+    at: Lsn,
+    epoch: Option<i64>,
+) -> Result<(), Error> {
+    age(session, lineage, at).await?;
+    begin(session, slot, publication, lineage, at, epoch).await
+}
+
+/// An image written under an id that this cluster has not reached counts as old from here on. There can be
+/// such images only where the schema came from elsewhere, as a dump: images and WAL of one cluster travel
+/// together, also to a standby that is promoted. So elsewhere no image is looked at: there may be many.
+/// Goes by small statements, which may be repeated.
+pub async fn age(session: &Session, lineage: &Lineage, at: Lsn) -> Result<(), Error> {
+    let came_from_elsewhere = session
+        .query_opt(
+            "select from progress where system_id <> $1 or timeline > $2 or end_lsn > $3",
+            &[
+                &lineage.system_id,
+                &i64::from(lineage.timeline),
+                &PgLsn::from(at.get()),
+            ],
+        )
+        .await?;
+    match came_from_elsewhere {
+        Some(_) => images::age(session).await,
+        None => Ok(()),
+    }
+}
+
+/// Begins: the positions of a slot that has just been created. What happened before it was not seen:
+/// tables whose images are complete are to be reconciled, other images are void. The gap that
+/// is open is over, and a notice tells of it. All of this or nothing; fenced by an epoch, where there is one.
+///
+/// A transaction whose commit record begins where the slot does is still to come: `commit_lsn` is before that.
+pub async fn begin(
     session: &Session,
     slot: &str,
     publication: &str,
@@ -83,7 +118,7 @@ pub async fn init(
                insert into progress
                  (slot, publication, system_id, timeline, publication_oid,
                   commit_lsn, end_lsn, confirm_limit)
-               values ($1, $2, $3, $4, $5, $6, $6, $6)
+               values ($1, $2, $3, $4, $5, $8, $6, $6)
                on conflict (one_row) do update set
                  epoch = progress.epoch + 1, slot = excluded.slot,
                  publication = excluded.publication, system_id = excluded.system_id,
@@ -103,8 +138,6 @@ pub async fn init(
                update reconcile set request = request + 1, pass = 'rows', round = 0, cursor = null,
                  step = 0, started_at = null, not_before_xid = now.xid
                from void, now where reconcile.table_id = void.table_id and finished_at is null
-             ), aged as (
-               update images set xid = 0 from now where images.xid >= now.xid
              ), asked as (
                insert into reconcile (table_id, purpose, not_before_xid)
                select table_id, 'reconcile', now.xid from image_tables, now
@@ -137,6 +170,7 @@ pub async fn init(
                 &lineage.publication_oid,
                 &PgLsn::from(at.get()),
                 &epoch,
+                &PgLsn::from(at.get().saturating_sub(1)),
             ],
         )
         .await?;

@@ -361,6 +361,38 @@ pub async fn is_over(session: &Session, xid: u64) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
+/// The id of the next transaction: every one that is open now is below it.
+pub async fn boundary(session: &Session) -> Result<u64, Error> {
+    let row = session
+        .query_one(
+            "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
+            &[],
+        )
+        .await?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
+}
+
+/// Who has a transaction below this one open, or prepared, in whatever database; the oldest first.
+pub async fn open_below(session: &Session, xid: u64) -> Result<Vec<String>, Error> {
+    let rows = session
+        .query(
+            "with open (xid) as (
+               select x::text::bigint from pg_snapshot_xip(pg_current_snapshot()) x
+               where x::text::bigint < $1)
+             select coalesce('process ' || (
+                 select min(pid) from pg_stat_activity
+                 where backend_xid::text::bigint = open.xid & 4294967295),
+               'prepared transaction ' || quote_literal((
+                 select min(gid) from pg_prepared_xacts
+                 where transaction::text::bigint = open.xid & 4294967295)))
+             from open order by open.xid",
+            &[&(xid as i64)],
+        )
+        .await?;
+    // A subtransaction has a process by its top-level one alone.
+    Ok(rows.iter().filter_map(|row| row.get(0)).collect())
+}
+
 /// A small durable write: the stream then shows a position past what was read, also where nobody
 /// else writes.
 pub async fn seen(session: &Session, table_id: i32, estimated_rows: i64) -> Result<(), Error> {

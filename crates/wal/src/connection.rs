@@ -159,8 +159,9 @@ impl Connection {
 
     /// Creates a logical slot for pgoutput without exporting a snapshot, and returns where it begins.
     ///
-    /// Waits, and says nothing meanwhile, for every transaction that is open or prepared. With `failover`
-    /// (Postgres 17 and later) standbys keep a copy of the slot.
+    /// Waits, and says nothing meanwhile, for every transaction that is open or prepared, and holds a snapshot
+    /// all the time: a `create index concurrently` of that database waits for it. With `failover` (Postgres 17
+    /// and later) standbys keep a copy of the slot.
     pub async fn create_slot(&mut self, name: &str, failover: bool) -> Result<Lsn, Error> {
         if failover && self.version < 170_000 {
             return Err(Error::Unsupported(
@@ -185,6 +186,26 @@ impl Connection {
             ))
             .await?;
         begin(&rows, 0)
+    }
+
+    /// The same for at most so long. `None`: then it was given up, and there is no slot. The session goes on.
+    pub async fn create_slot_within(
+        &mut self,
+        limit: Duration,
+        name: &str,
+        failover: bool,
+    ) -> Result<Option<Lsn>, Error> {
+        self.query(&format!("set statement_timeout = {}", limit.as_millis()))
+            .await?;
+        let created = self.create_slot(name, failover).await;
+        if let Ok(_) | Err(Error::Server(_)) = &created {
+            self.query("reset statement_timeout").await?;
+        }
+        match created {
+            Ok(begins) => Ok(Some(begins)),
+            Err(error) if error.code() == Some("57014") => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same for a slot that lasts as long as this connection, however that ends.

@@ -1,18 +1,23 @@
 //! What a session of capture stands on: both connections, the slot's lock, and positions that hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use activity::Lsn;
 use rules::Rules;
 use store::catalog::{self, Server};
 use store::progress::{self, Lineage, Progress};
-use store::{Session, gaps, reconcile};
+use store::{Purpose, Session, attributes, gaps, images, reconcile};
 use wal::Connection;
 
 use super::committed::Ends;
 use super::guard::Guard;
 use super::lineage::{Found, Verdict, judge};
-use super::{Context, Fault, rebuild};
+use super::{Context, Fault, rebuild, session::in_time};
+
+/// How often the catalog is looked at while images get an index, and how long that may take.
+const LOOK_PERIOD: Duration = Duration::from_secs(2);
+const LOOK_MAX: Duration = Duration::from_secs(15);
 
 pub struct Footing {
     pub session: Session,
@@ -152,6 +157,54 @@ async fn follow(
         "a standby was promoted: its slot leads on from where we are"
     );
     Ok(())
+}
+
+/// Makes the indexes that lookups by a column go by. Over many images that takes longer than any answer, and
+/// nobody captures meanwhile. Hence a session of its own: that of the writer is ended by whoever comes next,
+/// who would begin at nothing again. The catalog is guarded meanwhile. Ends when it is dropped.
+pub async fn index(context: &Context, footing: &Footing) -> Result<(), Fault> {
+    let used = footing.rules.tables();
+    let wanted: Vec<_> = used
+        .flat_map(|used| used.unique.iter().map(|column| (&used.table, column)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let (target, schema) = (&context.target, &context.settings.database.schema);
+    let (session, guard) = (&footing.session, &footing.guard);
+    let build = async {
+        let mut builder =
+            Session::open_at(target, schema, Purpose::Write, session.server()).await?;
+        // A table that was renamed has its number, and with it its indexes, under its former name.
+        for (before, now) in attributes::follow(&mut builder, guard.tables()).await? {
+            tracing::info!(table.before = %before, table.now = %now, "a renamed table keeps its images");
+        }
+        for (table, column) in &wanted {
+            images::index(&builder, table, column).await?;
+        }
+        Ok(())
+    };
+    tokio::pin!(build);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            biased;
+            built = &mut build => return built,
+            () = tokio::time::sleep(LOOK_PERIOD) => {}
+        }
+        let look = async {
+            guard.check(session).await?;
+            if !std::mem::replace(&mut told, true) {
+                let text = "images get an index that lookups by a column go by. Capture begins once it is there";
+                tracing::warn!("{text}");
+                let fault = Fault::Waiting(text.to_owned());
+                context.health.capture.down(fault.trouble());
+                progress::troubled(session, footing.progress.epoch, text).await?;
+            }
+            Ok(())
+        };
+        in_time(LOOK_MAX, look).await?;
+    }
 }
 
 pub fn not_set_up() -> Fault {

@@ -11,10 +11,11 @@ use std::time::Duration;
 use activity::Lsn;
 use store::catalog::{self, Server};
 use store::progress::{self, Progress};
-use store::{Session, actions_table, gaps};
+use store::{Session, actions_table, gaps, reconcile};
 use wal::Connection;
 
 use super::footing::Footing;
+use super::guard::Guard;
 use super::{Context, Fault, budget, session::in_time};
 use crate::failure::chain;
 
@@ -22,8 +23,12 @@ use crate::failure::chain;
 const STEP_MAX: Duration = Duration::from_secs(15);
 /// How long the note of why a slot is given up may take: the disk does not wait for it.
 const NOTE_MAX: Duration = Duration::from_secs(3);
-/// How often the catalog is looked at while a new slot waits.
-const WAIT_PERIOD: Duration = Duration::from_secs(2);
+/// How long images of another cluster may be looked for.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+/// How often transactions and the catalog are looked at while a new slot waits.
+const WAIT_PERIOD: Duration = Duration::from_secs(1);
+/// How long the first try to create the slot may hold its snapshot.
+const CREATION_MAX: Duration = Duration::from_secs(60);
 /// Tries until nobody uses the old slot.
 const DROP_TRIES: u32 = 20;
 const DROP_PAUSE: Duration = Duration::from_millis(100);
@@ -68,16 +73,13 @@ pub async fn rebuild(context: &Context, footing: &mut Footing, why: &str) -> Res
     let at = create(context, footing, why).await?;
     let (session, connection) = (&footing.session, &footing.connection);
     let publication = &settings.publication;
+    let lineage = &footing.lineage;
+    in_time(AGE_MAX, async {
+        Ok(progress::age(session, lineage, at).await?)
+    })
+    .await?;
     let commit = async {
-        progress::init(
-            session,
-            slot,
-            publication,
-            &footing.lineage,
-            at,
-            Some(epoch),
-        )
-        .await?;
+        progress::begin(session, slot, publication, lineage, at, Some(epoch)).await?;
         Ok(progress::take_over(session, connection.pid()).await?)
     };
     let before = std::mem::replace(&mut footing.progress, in_time(STEP_MAX, commit).await?);
@@ -175,22 +177,75 @@ async fn drop_slot(
 }
 
 /// Creates the slot, and says whom that waits for. The catalog is guarded meanwhile.
+///
+/// The creation holds a snapshot until every transaction that it has met is over, and the worker's `create
+/// index concurrently` would wait for that. So those that are open now are waited for first, by looking from
+/// time to time, and a creation that meets a long one after all is given up.
 async fn create(context: &Context, footing: &mut Footing, why: &str) -> Result<Lsn, Fault> {
     let settings = &context.settings.capture;
     let failover = footing.server.version >= 170_000;
-    let creation = footing.connection.create_slot(&settings.slot, failover);
-    tokio::pin!(creation);
-    let mut period = tokio::time::interval(WAIT_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    period.tick().await;
-    let mut told = None;
+    let mut waiting = Waiting {
+        context,
+        why,
+        epoch: footing.progress.epoch,
+        told: None,
+    };
+    let mut limit = CREATION_MAX;
     loop {
-        tokio::select! {
-            biased;
-            created = &mut creation => return Ok(created?),
-            _ = period.tick() => {}
-        }
         let (session, guard) = (&footing.session, &footing.guard);
+        let below = in_time(STEP_MAX, async { Ok(reconcile::boundary(session).await?) }).await?;
+        let mut period = period();
+        while !in_time(STEP_MAX, async {
+            Ok(reconcile::is_over(session, below).await?)
+        })
+        .await?
+        {
+            period.tick().await;
+            // With the connection the slot's lock would be gone: somebody else's turn.
+            let connection = &mut footing.connection;
+            in_time(STEP_MAX, async { Ok(connection.query("select 1").await?) }).await?;
+            waiting.look(session, guard, below).await?;
+        }
+        let below = in_time(STEP_MAX, async { Ok(reconcile::boundary(session).await?) }).await?;
+        let connection = &mut footing.connection;
+        let creation = connection.create_slot_within(limit, &settings.slot, failover);
+        tokio::pin!(creation);
+        let created = loop {
+            tokio::select! {
+                biased;
+                created = &mut creation => break created?,
+                _ = period.tick() => {}
+            }
+            waiting.look(session, guard, below).await?;
+        };
+        if let Some(at) = created {
+            return Ok(at);
+        }
+        // Where one long transaction follows the other, no moment is without: it must outlast one.
+        limit *= 2;
+    }
+}
+
+fn period() -> tokio::time::Interval {
+    let begin = tokio::time::Instant::now() + WAIT_PERIOD;
+    let mut period = tokio::time::interval_at(begin, WAIT_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    period
+}
+
+/// What goes on while a new slot waits.
+struct Waiting<'a> {
+    context: &'a Context,
+    why: &'a str,
+    epoch: i64,
+    told: Option<String>,
+}
+
+impl Waiting<'_> {
+    /// Guards the catalog and the disk, and names the transactions below `below` where they are others than
+    /// before.
+    async fn look(&mut self, session: &Session, guard: &Guard, below: u64) -> Result<(), Fault> {
+        let settings = &self.context.settings.capture;
         let waits_for = in_time(STEP_MAX, async {
             guard.check(session).await?;
             if let Some(slot) = catalog::slot(session, &settings.slot).await?
@@ -198,29 +253,25 @@ async fn create(context: &Context, footing: &mut Footing, why: &str) -> Result<L
             {
                 return Err(Fault::Passing(why));
             }
-            let open = catalog::open_transactions(session).await?;
-            Ok(open
-                .iter()
-                .map(|open| match open.pid {
-                    Some(pid) => format!("process {pid}"),
-                    None => open.what.clone(),
-                })
-                .collect::<Vec<_>>())
+            Ok(reconcile::open_below(session, below).await?)
         })
         .await?;
         let text = format!(
-            "{why}. The new slot waits for transactions that are open: {}",
+            "{}. The new slot waits for transactions that are open: {}",
+            self.why,
             waits_for.join(", ")
         );
-        if told.as_ref() != Some(&text) {
-            tracing::warn!("{text}");
-            let fault = Fault::Waiting(text.clone());
-            context.health.capture.down(fault.trouble());
-            in_time(STEP_MAX, async {
-                Ok(progress::stopped(session, &text).await?)
-            })
-            .await?;
-            told = Some(text);
+        if waits_for.is_empty() || self.told.as_ref() == Some(&text) {
+            return Ok(());
         }
+        tracing::warn!("{text}");
+        let fault = Fault::Waiting(text.clone());
+        self.context.health.capture.down(fault.trouble());
+        in_time(STEP_MAX, async {
+            Ok(progress::troubled(session, self.epoch, &text).await?)
+        })
+        .await?;
+        self.told = Some(text);
+        Ok(())
     }
 }

@@ -76,6 +76,14 @@ pub async fn live(
         };
         rebuilt?;
     }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        () = budget::over(stages) => {
+            return Err(Fault::Passing("the slot keeps back more WAL than it may".to_owned()));
+        }
+        indexed = footing::index(context, &footing) => indexed?,
+    }
     let beginning = in_time(ANSWER_MAX, begin(context, footing));
     let Some(begun) = unless(stop, beginning).await else {
         return Ok(());

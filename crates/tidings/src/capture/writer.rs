@@ -104,11 +104,6 @@ impl<'a> Writer<'a> {
         reconcile::require(&session, &needed(&guard.shapes)).await?;
         let mut image_tables = images::tables(&session, &named).await?;
         let in_transaction = progress.half.is_some();
-        for used in rules.tables() {
-            for column in &used.unique {
-                images::index(&session, &image_tables, &used.table, column).await?;
-            }
-        }
         attributes::remember(&session, &mut image_tables).await?;
         let gate = commit::gate(&session).await?;
         let watchdog = Watchdog::begin(&session).await?;

@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         let chunk = match self.read(session, work.clone()).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => return Ok(Outcome::Rest(OPEN_PAUSE)),
-            Err(error) => return self.held_up(session, &work, error).await,
+            Err(held) => return self.held_up(session, &work, held).await,
         };
         self.tries.remove(&id);
         let (chunk, reply) = chunk;
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         &mut self,
         session: &Session,
         work: Work,
-    ) -> Result<Option<(Chunk, oneshot::Receiver<Reply>)>, store::Error> {
+    ) -> Result<Option<(Chunk, oneshot::Receiver<Reply>)>, Held> {
         if !reconcile::is_over(session, work.not_before_xid).await? {
             return Ok(None);
         }
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
         session: &Session,
         readable: &Readable,
         work: &Work,
-    ) -> Result<Found, store::Error> {
+    ) -> Result<Found, Held> {
         let columns: Vec<String> = readable
             .columns()
             .filter(|name| work.columns.iter().any(|column| column == name))
@@ -222,7 +222,8 @@ impl<'a> Reader<'a> {
         let after = after.map(String::as_str);
         loop {
             let limit = self.rows as i64;
-            let keys = images::keys(session, work.table_id, after, &wanted, limit).await?;
+            let keys = images::keys(session, work.table_id, after, &wanted, limit);
+            let keys = keys.await.map_err(Held::Images)?;
             let next = next_of_images(
                 work,
                 &keys.last().map(ToString::to_string),
@@ -264,11 +265,23 @@ impl<'a> Reader<'a> {
         &mut self,
         session: &Session,
         work: &Work,
-        error: store::Error,
+        held: Held,
     ) -> Result<Outcome, store::Error> {
         let table = &work.table;
+        let (of_images, error) = match held {
+            Held::Table(error) => (false, error),
+            Held::Images(error) => (true, error),
+        };
         let code = error.sqlstate().map(|state| state.code().to_owned());
         let (what, pause) = match code.as_deref() {
+            // No key of the worker's and no lock of its own has to do with it.
+            Some("55P03" | "57014") if of_images => (
+                format!(
+                    "the images of table {table} can not be read for now: {}",
+                    chain(&error)
+                ),
+                REFUSED_PAUSE,
+            ),
             Some("55P03") => {
                 let tries = self.tries.entry(work.table_id).or_default();
                 *tries += 1;
@@ -316,6 +329,18 @@ impl<'a> Reader<'a> {
             quote_identifier(&table.schema),
             columns.join(", ")
         )
+    }
+}
+
+/// What could not be read.
+enum Held {
+    Table(store::Error),
+    Images(store::Error),
+}
+
+impl From<store::Error> for Held {
+    fn from(error: store::Error) -> Self {
+        Self::Table(error)
     }
 }
 
