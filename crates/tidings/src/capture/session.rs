@@ -302,6 +302,7 @@ async fn stand_by(
     loop {
         if in_time(ANSWER_MAX, async { Ok(try_lock(connection, slot).await?) }).await? {
             if waiting {
+                connection.query(&status::stop_waiting(slot)).await?;
                 connection.query("set application_name = 'tidings'").await?;
                 tracing::info!("standby takes over");
             }
@@ -312,6 +313,7 @@ async fn stand_by(
             connection
                 .query("set application_name = 'tidings standby'")
                 .await?;
+            connection.query(&status::start_waiting(slot)).await?;
             tracing::info!("another sidecar reads slot {slot}: standing by");
         }
         if asked % STANDBY_LOOKS == 0 {
