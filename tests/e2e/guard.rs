@@ -1,8 +1,15 @@
 //! While it runs, the sidecar takes out of its publication what would make the worker's statements
 //! fail, and names what else has become of tables and publication.
 
+use std::time::{Duration, Instant};
+
 use scratch::Server;
 use tests::{Stage, commits_wait_for, eventually};
+
+/// What is promised from an ALTER that harms the worker to its next UPDATE, and to the reason.
+const NAMED_MAX: Duration = Duration::from_secs(3);
+/// A machine that runs many tests at once is given this many times as long.
+const BUSY: u32 = 2;
 
 const UPDATE: &str = "update projects set name = 'y'";
 
@@ -29,6 +36,19 @@ async fn until_reason(stage: &Stage, says: &[&str]) {
 const PUBLISHED: &str = "exists (select from pg_publication_tables
                          where pubname = 'tidings' and tablename = 'projects')";
 
+/// Does this to the table, and holds the guard to its promise: the table leaves the publication, `update` goes
+/// through again, and `status` says why.
+async fn spoil(stage: &Stage, alter: &str, update: &str, says: &[&str]) {
+    let begun = Instant::now();
+    stage.execute(alter).await;
+    stage.until(&format!("not {PUBLISHED}")).await;
+    stage.execute(update).await;
+    until_reason(stage, says).await;
+    let took = begun.elapsed();
+    println!("from the ALTER to the reason: {took:?}");
+    assert!(took < NAMED_MAX * BUSY, "named after {took:?}: {alter}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_whose_updates_would_fail_leaves_the_publication_and_is_named() {
     let keyless = "alter table projects drop constraint projects_pkey";
@@ -39,7 +59,7 @@ async fn a_table_whose_updates_would_fail_leaves_the_publication_and_is_named() 
                 alter table projects replica identity using index other; drop index other";
     let again = "alter table projects drop constraint if exists projects_pkey,
                  add primary key (project_id), replica identity default";
-    for (spoil, says) in [
+    for (alter, says) in [
         (keyless, "has no primary key as its replica identity"),
         (deferrable, "has no primary key as its replica identity"),
         (nothing, "has REPLICA IDENTITY NOTHING"),
@@ -49,10 +69,8 @@ async fn a_table_whose_updates_would_fail_leaves_the_publication_and_is_named() 
         let _sidecar = stage.run().await;
         insert(&stage, "p").await;
         stage.until_actions(1).await;
-        stage.execute(spoil).await;
-        stage.until(&format!("not {PUBLISHED}")).await;
-        stage.execute(UPDATE).await;
-        until_reason(&stage, &["public.projects", says, "tidings setup"]).await;
+        let says_all = ["public.projects", says, "tidings setup"];
+        spoil(&stage, alter, UPDATE, &says_all).await;
         let refused = stage.tidings(["setup"]).await;
         assert_eq!(refused.code(), 3);
         assert!(refused.stderr.contains(says), "{}", refused.stderr);
@@ -74,12 +92,54 @@ async fn a_partition_without_an_identity_takes_its_table_out_of_the_publication(
     let _sidecar = stage.run().await;
     insert(&stage, "p").await;
     stage.until_actions(1).await;
-    stage
-        .execute("alter table projects_0 replica identity nothing")
-        .await;
-    stage.until(&format!("not {PUBLISHED}")).await;
-    stage.execute(UPDATE).await;
-    until_reason(&stage, &["public.projects_0 has REPLICA IDENTITY NOTHING"]).await;
+    let alter = "alter table projects_0 replica identity nothing";
+    let says = "public.projects_0 has REPLICA IDENTITY NOTHING";
+    spoil(&stage, alter, UPDATE, &[says]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_a_table_is_out_of_the_publication_is_told_once_it_is_mended() {
+    let full = "alter table projects replica identity full";
+    let default = "alter table projects replica identity default";
+    let keyless = "alter table projects drop constraint projects_pkey";
+    let keyed = "alter table projects add primary key (project_id)";
+    for (columns, alter, says, mend) in [
+        ("listed", full, "has REPLICA IDENTITY FULL", default),
+        ("whole", keyless, "has no primary key", keyed),
+    ] {
+        let mut stage = stage().await;
+        if columns == "listed" && stage.server.version().major < 15 {
+            continue;
+        }
+        stage.settings.set("capture.columns", columns);
+        let _sidecar = stage.run().await;
+        stage.until_compared().await;
+        insert(&stage, "p").await;
+        stage.until_actions(1).await;
+        let as_worker = |sql: &str| format!("set role worker; {sql}");
+        let endpoints = |paths: &str| {
+            let paths = paths.split(' ');
+            let each = paths.map(|path| format!(r#"{{"method": "GET", "path": "{path}"}}"#));
+            let list = each.collect::<Vec<_>>().join(", ");
+            as_worker(&format!("update projects set endpoints = '[{list}]'"))
+        };
+        let says = ["public.projects", says, "tidings setup"];
+        spoil(&stage, &as_worker(alter), &endpoints("/unseen"), &says).await;
+
+        stage.execute(&as_worker(mend)).await;
+        stage.tidings(["setup"]).await.success();
+        stage.until_actions(2).await;
+        stage.execute(&endpoints("/unseen /seen")).await;
+        stage.until_actions(3).await;
+        let said = [
+            "Added 1 endpoint: GET /unseen",
+            "Added 1 endpoint: GET /seen",
+        ];
+        assert_eq!(stage.sentences().await[1..], said);
+        let origins = "select string_agg(origin, ' ' order by seq) from tidings.actions";
+        let expected = "stream reconciled stream";
+        assert_eq!(stage.value::<String>(origins).await, expected, "{alter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,10 +158,13 @@ async fn a_whole_row_as_identity_is_harmless_unless_columns_are_listed() {
     let listed = "alter publication tidings drop table projects;
         alter publication tidings add table projects
           (project_id, user_id, request_id, name, container_id, endpoints, status, environment)";
-    stage.execute(listed).await;
-    stage.until(&format!("not {PUBLISHED}")).await;
-    stage.execute(UPDATE).await;
-    until_reason(&stage, &["public.projects", "tidings setup"]).await;
+    spoil(
+        &stage,
+        listed,
+        UPDATE,
+        &["public.projects", "tidings setup"],
+    )
+    .await;
     stage.tidings(["setup"]).await.success();
     insert(&stage, "q").await;
     stage.until_actions(2).await;
@@ -160,10 +223,8 @@ async fn a_filter_on_other_columns_than_the_key_is_taken_out_with_its_table() {
     stage.until_actions(1).await;
     let filter = "alter publication tidings drop table projects;
                   alter publication tidings add table projects where (status <> 'q')";
-    stage.execute(filter).await;
-    stage.until(&format!("not {PUBLISHED}")).await;
-    stage.execute(UPDATE).await;
-    until_reason(&stage, &["row filter on column status", "tidings setup"]).await;
+    let says = ["row filter on column status", "tidings setup"];
+    spoil(&stage, filter, UPDATE, &says).await;
     stage.tidings(["setup"]).await.success();
     insert(&stage, "q").await;
     stage.until_actions(2).await;

@@ -458,31 +458,6 @@ async fn where_no_new_slot_may_be_made_capture_stops_with_the_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_cluster_is_refused_and_its_slot_left_alone() {
-    let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage
-        .execute("update tidings.progress set system_id = '7'")
-        .await;
-    stage.execute(DROP).await;
-    let _sidecar = stage.spawn(&[]);
-    until_stopped(&stage, "this is another cluster").await;
-    assert_eq!(
-        stage
-            .value::<i64>("select count(*) from tidings.gaps")
-            .await,
-        0
-    );
-    assert_eq!(
-        stage
-            .value::<i64>("select count(*) from pg_replication_slots")
-            .await,
-        0
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_of_somebody_else_under_our_name_is_left_alone() {
     let stage = stage().await;
     let sidecar = begun(&stage).await;

@@ -41,6 +41,7 @@ mod reconcile;
 mod reload;
 mod replay_commands;
 mod replays;
+mod restored;
 mod rules_check;
 mod rules_test;
 mod runs;

@@ -10,6 +10,20 @@ fn insert(project: &str) -> String {
     )
 }
 
+/// What `status --json` says of the slot: the state, and how many wait to take over.
+fn standing(status: &serde_json::Value) -> (&str, i64) {
+    let state = status["state"].as_str().unwrap_or_default();
+    (state, status["standbys"].as_i64().unwrap_or(-1))
+}
+
+async fn until_standbys(stage: &Stage, count: i64) {
+    eventually(&format!("it is read, and {count} wait"), async || {
+        let status = stage.tidings(["status", "--json"]).await.success().json();
+        standing(&status) == ("active", count)
+    })
+    .await;
+}
+
 async fn ready(sidecar: &Sidecar) -> Option<(u16, serde_json::Value)> {
     let (code, body) = sidecar.get("/readyz").await?;
     Some((code, serde_json::from_str(&body).ok()?))
@@ -35,7 +49,9 @@ async fn a_second_sidecar_stands_by_and_takes_over_when_the_first_is_killed() {
     .await;
     assert_eq!(ready(&first).await.unwrap().1["capture"]["state"], "active");
     let status = stage.tidings(["status", "--json"]).await.success().json();
-    assert_eq!(status["state"], "active");
+    assert_eq!(standing(&status), ("active", 1));
+    let table = stage.tidings(["status"]).await.success().stdout;
+    assert!(table.contains("standbys    1 waiting"), "{table}");
     stage.execute(&insert("b")).await;
     ops.until(2).await;
 
@@ -49,7 +65,33 @@ async fn a_second_sidecar_stands_by_and_takes_over_when_the_first_is_killed() {
     stage.until_actions(3).await;
     ops.assert_verified();
     let status = stage.tidings(["status", "--json"]).await.success().json();
-    assert_eq!(status["state"], "active");
+    assert_eq!(standing(&status), ("active", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_counts_those_that_wait_for_its_own_slot_and_no_others() {
+    let mut stage = Stage::start().await;
+    let _first = stage.run().await;
+    let _second = stage.second().await;
+    until_standbys(&stage, 1).await;
+
+    // Another installation in the same database: nobody waits for its slot yet.
+    for key in ["capture.slot", "capture.publication", "database.schema"] {
+        stage.settings.set(key, "other");
+    }
+    stage.tidings(["setup"]).await.success();
+    let reads = stage.second().await;
+    eventually("the other slot is read", async || {
+        ready(&reads)
+            .await
+            .is_some_and(|(_, body)| body["capture"]["state"] == "active")
+    })
+    .await;
+    until_standbys(&stage, 0).await;
+    let waits = stage.second().await;
+    until_standbys(&stage, 1).await;
+    waits.kill9().await;
+    until_standbys(&stage, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! `project_actions` belongs to the worker: it is used as it is, and what it refuses is set aside.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::{Stage, commits_wait_for};
 
@@ -210,6 +212,91 @@ async fn nobody_waits_for_an_open_delete_of_a_project_and_its_rows_follow_by_the
         let twice = "select count(*) - count(distinct action_id) from project_actions";
         assert_eq!(stage.value::<i64>(twice).await, 0);
     }
+}
+
+/// The default of `capture.commit_patience`.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Holds the DELETE of a project open for longer than any commit is patient, and past several tries of the rows that
+/// refer to it; then ends it so.
+async fn hold_open(end: &str) -> Stage {
+    const HELD: usize = 3;
+    let stage = Stage::start().await;
+    stage.tidings(["setup"]).await.success();
+    let parent = "alter table project_actions add constraint parent foreign key (project_id)
+                  references projects on delete cascade";
+    stage.execute(parent).await;
+    let sidecar = stage.resume().await;
+    for project in ["held", "free"] {
+        stage.execute(&insert(project, "x")).await;
+    }
+    stage.until_actions(2).await;
+    let deleter = stage.connect().await;
+    let delete = "begin; delete from projects where project_id = 'held'";
+    deleter.batch_execute(delete).await.unwrap();
+    let held = Instant::now();
+    let deploy = |project: &str, from: usize, to: usize| {
+        format!(
+            "set role worker; insert into deployments (deployment_id, project_id, platform, status)
+             select '{project}' || n, '{project}', 'fly.io', 'success' from generate_series({from}, {to}) n"
+        )
+    };
+    stage.execute(&deploy("held", 1, HELD)).await;
+    let set_aside = format!(
+        "(select count(*) = {HELD} from tidings.quarantine
+          where sqlstate = '55P03' and retry_requested_at is not null)"
+    );
+    stage.until(&set_aside).await;
+    let tries = || stage.server.log().matches("lock timeout").count();
+    let (before, mut round, mut longest) = (tries(), 0, Duration::ZERO);
+    // Each is tried again at once, and then after 1, 2, 4 and 8 s.
+    while tries() < before + 4 * HELD || held.elapsed() < COMMIT_PATIENCE {
+        round += 1;
+        let begun = Instant::now();
+        stage.execute(&deploy("free", round, round)).await;
+        let there = format!(
+            "exists (select from project_actions where reference_ids->>'deployment_id' = 'free{round}')"
+        );
+        stage.until(&there).await;
+        longest = longest.max(begun.elapsed());
+        let blocked = "select count(*) from pg_stat_activity
+                       where wait_event_type = 'Lock' and usename <> 'tidings'";
+        assert_eq!(stage.value::<i64>(blocked).await, 0);
+        assert!(stage.value::<bool>(&format!("select {set_aside}")).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!(
+        "held open for {:?}: {round} actions of others, the slowest after {longest:?}",
+        held.elapsed()
+    );
+    assert!(longest < COMMIT_PATIENCE / 2, "one waited for {longest:?}");
+    let log = sidecar.log();
+    assert_eq!(log.matches("capture begins").count(), 1, "{log}");
+    deleter.batch_execute(end).await.unwrap();
+    let waits = "exists (select from tidings.quarantine where retry_requested_at is not null)";
+    stage.until(&format!("not {waits}")).await;
+    stage
+}
+
+const OF_HELD: &str = "select count(*) from project_actions where project_id = 'held'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_held_by_an_open_delete_past_commit_patience_are_written_once_it_is_rolled_back() {
+    let stage = hold_open("rollback").await;
+    assert_eq!(stage.value::<i64>(OF_HELD).await, 4);
+    let left = "select count(*) from tidings.quarantine";
+    assert_eq!(stage.value::<i64>(left).await, 0);
+    let twice = "select count(*) - count(distinct action_id) from project_actions";
+    assert_eq!(stage.value::<i64>(twice).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_held_by_an_open_delete_past_commit_patience_are_refused_for_good_once_it_commits() {
+    let stage = hold_open("commit").await;
+    assert_eq!(stage.value::<i64>(OF_HELD).await, 0);
+    let refused = "select count(*) from tidings.quarantine
+                   where kind = 'refused' and reason like '%foreign key%' and retry_requested_at is null";
+    assert_eq!(stage.value::<i64>(refused).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use activity::{Lsn, Seq};
 use postgres_types::PgLsn;
 
-use crate::{Error, Session};
+use crate::{Error, Session, quote_literal};
 
 /// Whether somebody captures.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub struct Capture {
     /// The session in the progress row, where it lives and streams from the slot.
     pub reader: Option<Reader>,
     pub has_slot: bool,
-    /// Somebody waits to take over.
-    pub standby: bool,
+    /// How many sessions wait to take this slot over.
+    pub standbys: i64,
     pub stop_reason: Option<String>,
     /// Why the rules in force are not those of the settings.
     pub rules_error: Option<String>,
@@ -44,6 +44,21 @@ pub async fn announce(session: &Session, stream: i32) -> Result<(), Error> {
 /// What the name of such a session begins with.
 const WRITER: &str = "tidings writer of ";
 
+/// The SQL that makes a session known as one that waits for this slot, until [`stop_waiting`] or its own end: by a
+/// lock that any number share. The name of a session has no room for that of a slot.
+pub fn start_waiting(slot: &str) -> String {
+    format!("select pg_advisory_lock_shared({})", waiting(slot))
+}
+
+pub fn stop_waiting(slot: &str) -> String {
+    format!("select pg_advisory_unlock_shared({})", waiting(slot))
+}
+
+fn waiting(slot: &str) -> String {
+    let slot = quote_literal(slot);
+    format!("hashtextextended('tidings standby ' || {slot}, 0)")
+}
+
 /// Where the server's WAL ends.
 pub async fn wal_end(session: &Session) -> Result<Lsn, Error> {
     let row = session
@@ -58,8 +73,11 @@ pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
             // Whoever creates a slot holds it too, and streams nothing yet.
             "select case when owner.query not like 'select lsn from pg_create_logical%' then owner.pid end,
                p.stop_reason, p.commit_lsn, p.end_lsn, p.seq,
-               exists (select from pg_stat_activity
-                       where application_name = 'tidings standby' and datname = current_database()),
+               (select count(*) from pg_locks l
+                where l.locktype = 'advisory' and l.mode = 'ShareLock' and l.granted and l.objsubid = 1
+                  and l.database = (select oid from pg_database where datname = current_database())
+                  and (l.classid::bigint << 32 | l.objid::bigint)
+                    = hashtextextended('tidings standby ' || p.slot, 0)),
                case when owner.pid is not null then
                  coalesce((select extract(epoch from r.flush_lag)
                            from pg_stat_replication r where r.pid = owner.pid), 0)::float8 end,
@@ -85,7 +103,7 @@ pub async fn capture(session: &Session) -> Result<Option<Capture>, Error> {
         commit_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(2))),
         end_lsn: Lsn::new(u64::from(row.get::<_, PgLsn>(3))),
         seq: Seq::new(row.get(4)),
-        standby: row.get(5),
+        standbys: row.get(5),
         lag_seconds: row.get(6),
         rules_error: row.get(7),
     }))

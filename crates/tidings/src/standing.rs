@@ -16,7 +16,7 @@ pub fn of_slot(settings: &settings::Capture, seen: &Capture) -> Standing {
     judge(&Facts {
         slot: &settings.slot,
         stream: seen.reader.as_ref().map(stream),
-        waits: seen.standby,
+        waits: seen.standbys > 0,
         trouble: seen.stop_reason.as_deref(),
         missing: missing.as_deref(),
     })

@@ -308,16 +308,26 @@ async fn stand_by(
     loop {
         if in_time(ANSWER_MAX, async { Ok(try_lock(connection, slot).await?) }).await? {
             if waiting {
-                let named = connection.query("set application_name = 'tidings'");
-                in_time(ANSWER_MAX, async { Ok(named.await?) }).await?;
+                in_time(ANSWER_MAX, async {
+                    connection.query(&status::stop_waiting(slot)).await?;
+                    connection.query("set application_name = 'tidings'").await?;
+                    Ok(())
+                })
+                .await?;
                 tracing::info!("standby takes over");
             }
             return Ok(true);
         }
         if !waiting {
             waiting = true;
-            let named = connection.query("set application_name = 'tidings standby'");
-            in_time(ANSWER_MAX, async { Ok(named.await?) }).await?;
+            in_time(ANSWER_MAX, async {
+                connection
+                    .query("set application_name = 'tidings standby'")
+                    .await?;
+                connection.query(&status::start_waiting(slot)).await?;
+                Ok(())
+            })
+            .await?;
             tracing::info!("another sidecar reads slot {slot}: standing by");
         }
         if asked % STANDBY_LOOKS == 0 {

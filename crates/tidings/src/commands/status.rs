@@ -66,6 +66,7 @@ pub(super) async fn gather(settings: &Settings) -> Result<Value, Failure> {
         "state": standing.state,
         "moves": standing.moves,
         "reason": standing.reason,
+        "standbys": capture.standbys,
         "slot": {
             "name": settings.capture.slot,
             "wal_status": slot.as_ref().and_then(|s| s.wal_status.clone()),
@@ -180,6 +181,10 @@ fn human(told: &Value) -> String {
     if !told["reason"].is_null() {
         lines += &format!("            {}\n", text(&told["reason"]));
     }
+    lines += &format!(
+        "standbys    {} waiting to take over\n",
+        text(&told["standbys"])
+    );
     let (slot, deliveries) = (&told["slot"], &told["deliveries"]);
     lines += &format!(
         "slot        {} ({}), {} bytes behind\n",
