@@ -19,11 +19,11 @@ const OPEN_SECONDS: i64 = 600;
 /// What older installations and previews of ours are called.
 const OURS: &str = "tidings";
 
-/// No stream leads on. `run` mends that by itself, unless `capture.rebuilds_per_hour` is 0.
-fn leads_nowhere(name: &'static str, why: String, rebuilds: u32) -> Check {
-    match rebuilds {
-        0 => Check::fail(name, why, NEW_SLOT),
-        _ => {
+/// No stream leads on. `run` mends that by itself, unless it is refused: then `refused` says why it stopped.
+fn leads_nowhere(name: &'static str, why: &str, refused: Option<String>) -> Check {
+    match refused {
+        Some(text) => Check::fail(name, text, NEW_SLOT),
+        None => {
             let what = format!(
                 "{why}. `tidings run` makes a new slot by itself and compares tables with images: final states \
                  are told"
@@ -34,46 +34,60 @@ fn leads_nowhere(name: &'static str, why: String, rebuilds: u32) -> Check {
     }
 }
 
-/// Of the configured slot: `is_set_up` says whether there should be one, `rebuilds` is
-/// `capture.rebuilds_per_hour`, `trouble` why its stream does not get on, as `status` tells it.
+/// Why nothing leads on from the configured slot, where it is gone or lost.
+pub fn end(name: &str, database: &str, slot: Option<&Slot>) -> Option<String> {
+    let Some(slot) = slot else {
+        return Some(format!(
+            "replication slot {name} does not exist: it was dropped"
+        ));
+    };
+    let is_lost = slot.invalidated.is_some() || slot.wal_status.as_deref() == Some("lost");
+    if !is_lost || !is_ours(slot, database) {
+        return None;
+    }
+    let why = match slot.invalidated.as_deref() {
+        None | Some("wal_removed") => {
+            "the server removed WAL that it still needed (max_slot_wal_keep_size)"
+        }
+        Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
+        Some(other) => other,
+    };
+    Some(format!("replication slot {name} is lost: {why}"))
+}
+
+fn is_ours(slot: &Slot, database: &str) -> bool {
+    slot.plugin.as_deref() == Some("pgoutput") && slot.database.as_deref() == Some(database)
+}
+
+/// Of the configured slot: `is_set_up` says whether there should be one, `refused` why `run` may make no new
+/// one ([`end`]), `trouble` why its stream does not get on, as `status` tells it.
 pub fn slot(
     name: &str,
     database: &str,
     slot: Option<&Slot>,
     is_set_up: bool,
-    rebuilds: u32,
+    refused: Option<String>,
     trouble: Option<&str>,
 ) -> Check {
     const NAME: &str = "slot";
-    let Some(slot) = slot else {
-        let why = format!("replication slot {name} does not exist: it was dropped");
-        return match is_set_up {
-            false => Check::skipped(NAME, "nothing was set up yet; setup makes it"),
-            true => leads_nowhere(NAME, why, rebuilds),
-        };
-    };
-    if slot.plugin.as_deref() != Some("pgoutput") || slot.database.as_deref() != Some(database) {
+    if slot.is_none() && !is_set_up {
+        return Check::skipped(NAME, "nothing was set up yet; setup makes it");
+    }
+    if let Some(why) = end(name, database, slot) {
+        return leads_nowhere(NAME, &why, refused);
+    }
+    let Some(slot) = slot.filter(|slot| is_ours(slot, database)) else {
+        let told = |what: Option<&String>| what.map_or("none", String::as_str).to_owned();
         return Check::fail(
             NAME,
             format!(
                 "replication slot {name} is not ours (plugin {}, database {})",
-                slot.plugin.as_deref().unwrap_or("none"),
-                slot.database.as_deref().unwrap_or("none")
+                told(slot.and_then(|slot| slot.plugin.as_ref())),
+                told(slot.and_then(|slot| slot.database.as_ref()))
             ),
             "capture.slot: another name; then: tidings setup",
         );
-    }
-    if slot.invalidated.is_some() || slot.wal_status.as_deref() == Some("lost") {
-        let why = match slot.invalidated.as_deref() {
-            None | Some("wal_removed") => {
-                "the server removed WAL that it still needed (max_slot_wal_keep_size)"
-            }
-            Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
-            Some(other) => other,
-        };
-        let why = format!("replication slot {name} is lost: {why}");
-        return leads_nowhere(NAME, why, rebuilds);
-    }
+    };
     let read = match slot.active_pid {
         Some(pid) => format!("process {pid} reads it"),
         None => "no `tidings run` reads it now".to_owned(),
@@ -184,8 +198,14 @@ pub fn open_transactions(open: &[OpenTransaction]) -> Check {
     Check::of("open_transactions", well, complaints)
 }
 
-/// Whether stored positions belong to what we are connected to, as capture judges it.
-pub fn lineage(stored: &Progress, verdict: Verdict, has_slot: bool, rebuilds: u32) -> Check {
+/// Whether stored positions belong to what we are connected to, as capture judges it. `refused`: why `run` may
+/// make no new slot.
+pub fn lineage(
+    stored: &Progress,
+    verdict: Verdict,
+    has_slot: bool,
+    refused: Option<String>,
+) -> Check {
     const NAME: &str = "lineage";
     match verdict {
         Verdict::Resume => {
@@ -212,7 +232,7 @@ pub fn lineage(stored: &Progress, verdict: Verdict, has_slot: bool, rebuilds: u3
         Verdict::Rebuild(_) if !has_slot => {
             Check::skipped(NAME, "there is no slot to go on from, as check slot says")
         }
-        Verdict::Rebuild(why) => leads_nowhere(NAME, why, rebuilds),
+        Verdict::Rebuild(why) => leads_nowhere(NAME, &why, refused),
         Verdict::Refuse(why) => Check::fail(NAME, why, NEW_SLOT),
     }
 }
@@ -253,23 +273,24 @@ mod tests {
     }
 
     fn checked(slot: &Slot) -> Check {
-        super::slot("tidings", "app", Some(slot), true, 3, None)
+        super::slot("tidings", "app", Some(slot), true, None, None)
     }
 
     #[test]
     fn a_slot_that_is_gone_lost_or_not_ours_is_grave() {
         assert_eq!(checked(&ours()).status, Status::Ok);
         assert_eq!(
-            slot("tidings", "app", None, false, 3, None).status,
+            slot("tidings", "app", None, false, None, None).status,
             Status::Skipped
         );
-        let gone = slot("tidings", "app", None, true, 0, None);
+        let refused = Some("as many as an hour may have".to_owned());
+        let gone = slot("tidings", "app", None, true, refused.clone(), None);
         assert_eq!(
-            (gone.status, gone.mend.as_deref()),
-            (Status::Fail, Some(NEW_SLOT))
+            (gone.status, Some(gone.message), gone.mend.as_deref()),
+            (Status::Fail, refused, Some(NEW_SLOT))
         );
         // What `run` mends by itself is no failure.
-        let renewed = slot("tidings", "app", None, true, 3, None);
+        let renewed = slot("tidings", "app", None, true, None, None);
         assert_eq!(renewed.status, Status::Warn);
         assert!(renewed.mend.unwrap().starts_with("tidings run"));
         let stuck = slot(
@@ -277,7 +298,7 @@ mod tests {
             "app",
             Some(&ours()),
             true,
-            3,
+            None,
             Some("it is silent"),
         );
         assert_eq!(
@@ -323,15 +344,15 @@ mod tests {
             half: None,
         };
         let why = || "the cluster is on timeline 2".to_owned();
-        for (verdict, has_slot, rebuilds, status) in [
-            (Verdict::Resume, true, 3, Status::Ok),
-            (Verdict::Follow { compare: true }, true, 3, Status::Warn),
-            (Verdict::Rebuild(why()), true, 3, Status::Warn),
-            (Verdict::Rebuild(why()), true, 0, Status::Fail),
-            (Verdict::Rebuild(why()), false, 3, Status::Skipped),
-            (Verdict::Refuse(why()), false, 3, Status::Fail),
+        for (verdict, has_slot, refused, status) in [
+            (Verdict::Resume, true, false, Status::Ok),
+            (Verdict::Follow { compare: true }, true, false, Status::Warn),
+            (Verdict::Rebuild(why()), true, false, Status::Warn),
+            (Verdict::Rebuild(why()), true, true, Status::Fail),
+            (Verdict::Rebuild(why()), false, false, Status::Skipped),
+            (Verdict::Refuse(why()), false, false, Status::Fail),
         ] {
-            let check = lineage(&stored, verdict.clone(), has_slot, rebuilds);
+            let check = lineage(&stored, verdict.clone(), has_slot, refused.then(why));
             assert_eq!(check.status, status, "{verdict:?}");
         }
     }

@@ -6,7 +6,10 @@ use store::progress::{self, Progress};
 use wal::Connection;
 
 use super::Patient;
+use crate::capture::Verdict;
+use crate::capture::budget::percent;
 use crate::doctor::check::Check;
+use crate::doctor::retained_wal::Budget;
 use crate::doctor::{failover, retained_wal, slot};
 use crate::failure::chain;
 use crate::{Failure, capture, standing};
@@ -14,13 +17,17 @@ use crate::{Failure, capture, standing};
 impl Patient<'_> {
     pub(super) async fn of_slots(&mut self, set_up: bool) {
         let own = &self.settings.capture.slot;
-        let rebuilds = self.settings.capture.rebuilds_per_hour;
         let database = self.target.database();
         let trouble = self.trouble(set_up).await;
+        let budget = self.budget().await;
+        let refused = match slot::end(own, database, self.own_slot()).filter(|_| set_up) {
+            Some(why) => self.refused(&why).await,
+            None => None,
+        };
         let (slot, slots) = (self.own_slot(), &self.slots);
         let checks = [
-            slot::slot(own, database, slot, set_up, rebuilds, trouble.as_deref()),
-            retained_wal::retained_wal(slot, &self.server.settings),
+            slot::slot(own, database, slot, set_up, refused, trouble.as_deref()),
+            retained_wal::retained_wal(slot, slots, &self.server.settings, budget),
             slot::orphan_slots(slots, own, database),
             slot::idle_slots(slots, own, database),
             failover::failover(&self.server, slots, own, database, &self.hosts),
@@ -29,6 +36,23 @@ impl Patient<'_> {
         let open = catalog::open_transactions(self.wide()).await;
         let open = open.map(|open| vec![slot::open_transactions(&open)]);
         self.note(&["open_transactions"], open.map_err(Failure::from));
+    }
+
+    /// Why `run` makes no new slot, as it judges itself. What can not be read of earlier ones `setup` and
+    /// `grants` tell.
+    async fn refused(&self, why: &str) -> Option<String> {
+        let limit = self.settings.capture.rebuilds_per_hour;
+        let refused = capture::refusal(&self.session, limit, why).await;
+        refused.ok().flatten()
+    }
+
+    /// The budget of the slot, judged as `status` does.
+    async fn budget(&self) -> Option<Budget> {
+        let capture = &self.settings.capture;
+        let bytes = capture.max_retained_wal?.as_u64();
+        let slot = catalog::slot(&self.session, &capture.slot).await;
+        let percent = slot.ok().flatten().map(|slot| percent(&slot, bytes));
+        Some(Budget { bytes, percent })
     }
 
     /// Why the stream that somebody reads does not get on.
@@ -73,8 +97,11 @@ impl Patient<'_> {
         found.flushed = catalog::server(&self.session).await?.flush_lsn;
         let is_readable = |slot: &catalog::Slot| slot.wal_status.as_deref() != Some("lost");
         let has_slot = found.slot.as_ref().is_some_and(is_readable);
-        let rebuilds = self.settings.capture.rebuilds_per_hour;
         let verdict = capture::judge(&stored, &found);
-        Ok(vec![slot::lineage(&stored, verdict, has_slot, rebuilds)])
+        let refused = match &verdict {
+            Verdict::Rebuild(why) => self.refused(why).await,
+            Verdict::Resume | Verdict::Follow { .. } | Verdict::Refuse(_) => None,
+        };
+        Ok(vec![slot::lineage(&stored, verdict, has_slot, refused)])
     }
 }
