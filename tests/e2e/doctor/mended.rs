@@ -174,6 +174,15 @@ async fn publications_that_send_our_tables_are_mended_by_what_doctor_says() {
         "{mend}"
     );
     execute(&stage, &mend).await;
+    // Whose subscribers lose their place by it is for people to run.
+    let told = examined(&stage).await;
+    let mend = complains(&told, "own_tables", "warn", &["FOR ALL TABLES"]);
+    assert!(mend.lines().all(|line| line.starts_with("-- ")), "{mend}");
+    execute(
+        &stage,
+        mend.lines().next().unwrap().trim_start_matches("-- "),
+    )
+    .await;
     all_is_well(&examined(&stage).await);
     let sent: i64 = stage
         .value("select count(distinct pubname) from pg_publication_tables where tablename = 'projects'")

@@ -1,10 +1,11 @@
 //! How the server is reached: directly or through a pooler, encrypted or not. Pure.
 
 use connect::{SslMode, Target};
-use store::doctor::Encryption;
+use store::doctor::{Encryption, Settings};
 use store::quote_identifier;
 
 use super::check::{Check, Complaint};
+use super::server::raise_senders;
 use crate::failure::chain;
 
 /// Ports that poolers listen on as a rule: PgBouncer, Odyssey, PgCat; Supavisor.
@@ -63,8 +64,20 @@ fn refusal(target: &Target, setting: &str, code: Option<&str>, text: &str) -> St
             "create database {}; -- or name the worker's database in {setting}",
             quote_identifier(target.database())
         ),
+        Some("42501") if text.contains("for database") => format!(
+            "grant connect on database {} to {role}; -- as its owner or a superuser",
+            quote_identifier(target.database())
+        ),
         Some("42501") => format!("alter role {role} replication; -- as a superuser"),
-        Some("53300") => "alter system set max_connections = 200; -- as a superuser, then restart Postgres; max_wal_senders for replication connections".to_owned(),
+        Some("53300") if text.contains("for role") => {
+            format!("alter role {role} connection limit -1; -- as a superuser")
+        }
+        Some("53300") if text.contains("for database") => format!(
+            "alter database {} connection limit -1; -- as its owner or a superuser",
+            quote_identifier(target.database())
+        ),
+        // What they are set to is not known here, and a number could lower them.
+        Some("53300") => "-- end sessions, or raise max_connections, for replication connections max_wal_senders, on standbys first; then restart Postgres".to_owned(),
         Some("57P03") => "tidings doctor # once more, when the server has started".to_owned(),
         _ if text.contains("TLS") => format!(
             "{setting}: sslrootcert=FILE names who signed the server's certificate; sslmode=disable on a trusted network"
@@ -146,14 +159,17 @@ pub fn pooler(target: &Target, replication: &Replication) -> Check {
     }
 }
 
-pub fn replication(target: &Target, replication: &Replication) -> Check {
+pub fn replication(target: &Target, replication: &Replication, settings: &Settings) -> Check {
     const NAME: &str = "replication";
     match replication {
         Replication::Open { .. } => Check::ok(NAME, "the role gets a replication connection"),
         Replication::Refused { code, text } => {
-            let mend = match code.as_deref() {
-                Some("53300") => "alter system set max_wal_senders = 20; -- as a superuser, then restart Postgres".to_owned(),
-                code => refusal(target, "database.url", code, text),
+            let senders = settings
+                .number("max_wal_senders")
+                .filter(|_| text.contains("max_wal_senders"));
+            let mend = match senders {
+                Some(max) => raise_senders(max),
+                None => refusal(target, "database.url", code.as_deref(), text),
             };
             Check::fail(NAME, format!("no replication connection: {text}"), mend)
         }
@@ -270,6 +286,7 @@ mod tests {
         let check = replication(
             &target(5432),
             &refused("42501", "permission denied to start WAL sender"),
+            &Settings::default(),
         );
         assert_eq!(check.status, Status::Fail);
         assert!(
@@ -278,8 +295,34 @@ mod tests {
                 .unwrap()
                 .starts_with("alter role \"tidings\" replication;")
         );
-        let full = replication(&target(5432), &refused("53300", "max_wal_senders"));
-        assert!(full.mend.unwrap().contains("max_wal_senders"));
+        let senders = Settings::of(&[("max_wal_senders", "40", None)]);
+        let full = refused(
+            "53300",
+            "number of requested standby connections exceeds \"max_wal_senders\" (currently 40)",
+        );
+        let mend = replication(&target(5432), &full, &senders).mend.unwrap();
+        assert!(
+            mend.starts_with("alter system set max_wal_senders = 44;"),
+            "{mend}"
+        );
+        // Not the sender's limit, but the role's.
+        let own = refused("53300", "too many connections for role \"tidings\"");
+        let mend = replication(&target(5432), &own, &senders).mend.unwrap();
+        assert!(
+            mend.starts_with("alter role \"tidings\" connection limit -1;"),
+            "{mend}"
+        );
+    }
+
+    #[test]
+    fn a_limit_whose_value_is_not_known_is_not_set_to_a_number() {
+        let told = refusal(
+            &target(5432),
+            "database.url",
+            Some("53300"),
+            "sorry, too many clients already",
+        );
+        assert!(told.starts_with("--") && !told.contains('='), "{told}");
     }
 
     #[test]
@@ -288,6 +331,11 @@ mod tests {
             (Some("28000"), "role \"x\" does not exist", "create role"),
             (Some("28000"), "no pg_hba.conf entry", "pg_hba.conf"),
             (Some("28P01"), "password authentication failed", "password"),
+            (
+                Some("42501"),
+                "permission denied for database \"app\"",
+                "grant connect on database \"app\" to \"tidings\";",
+            ),
             (
                 Some("3D000"),
                 "database \"app\" does not exist",

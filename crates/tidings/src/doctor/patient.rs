@@ -222,8 +222,8 @@ impl<'a> Patient<'a> {
         if let Some(powers) = &powers {
             checks.push(role::role(powers, &self.least_privilege(fit, powers)));
         }
-        let limit = powers.map(|powers| powers.connection_limit);
-        checks.push(connections_left(&self.server, limit));
+        let has_budget = self.settings.capture.max_retained_wal.is_some();
+        checks.push(connections_left(&self.server, powers.as_ref(), has_budget));
         let unwritable = doctor::unwritable(&self.session, &wanted.role).await?;
         checks.push(role::grants(wanted, found, &unwritable));
         Ok(checks)

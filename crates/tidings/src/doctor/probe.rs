@@ -219,6 +219,7 @@ mod tests {
             pid: Some(7),
             age_seconds: Some(3),
             what: "idle in transaction".to_owned(),
+            database: Some("app".to_owned()),
         };
         let waits = verdict(Outcome::Waits(vec![open]), None);
         assert_eq!(waits.status, Status::Fail);

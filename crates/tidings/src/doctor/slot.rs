@@ -178,7 +178,10 @@ pub fn open_transactions(open: &[OpenTransaction]) -> Check {
     let complaints = long.map(|open| {
         let mend = match (open.pid, open.what.strip_prefix("prepared transaction ")) {
             (Some(pid), _) => format!("select pg_terminate_backend({pid}); -- rolls it back"),
-            (None, Some(gid)) => format!("rollback prepared {gid}; -- or commit prepared"),
+            (None, Some(gid)) => format!(
+                "rollback prepared {gid}; -- in database {}, or commit prepared",
+                quote_identifier(open.database.as_deref().unwrap_or_default())
+            ),
             (None, None) => String::new(),
         };
         Complaint::warn(
@@ -418,6 +421,7 @@ mod tests {
             pid,
             age_seconds,
             what: what.to_owned(),
+            database: Some("other".to_owned()),
         };
         let short = open(Some(1), Some(5), "active");
         assert_eq!(open_transactions(&[short]).status, Status::Ok);
@@ -429,7 +433,8 @@ mod tests {
         ]);
         let mend = check.mend.unwrap();
         assert!(
-            mend.contains("pg_terminate_backend(7);") && mend.contains("rollback prepared 'x';"),
+            mend.contains("pg_terminate_backend(7);")
+                && mend.contains("rollback prepared 'x'; -- in database \"other\""),
             "{mend}"
         );
     }

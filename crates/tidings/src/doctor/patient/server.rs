@@ -66,8 +66,9 @@ impl Patient<'_> {
             }
         };
         self.checks.push(connection::pooler(&self.target, &told));
-        self.checks
-            .push(connection::replication(&self.target, &told));
+        let settings = &self.server.settings;
+        let replication = connection::replication(&self.target, &told, settings);
+        self.checks.push(replication);
         wire
     }
 }

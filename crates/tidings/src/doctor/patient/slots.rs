@@ -30,7 +30,7 @@ impl Patient<'_> {
             retained_wal::retained_wal(slot, slots, &self.server.settings, budget),
             slot::orphan_slots(slots, own, database),
             slot::idle_slots(slots, own, database),
-            failover::failover(&self.server, slots, own, database, &self.hosts),
+            failover::failover(&self.server, slots, own, &self.target, &self.hosts),
         ];
         self.checks.extend(checks);
         let open = catalog::open_transactions(self.wide()).await;
