@@ -73,12 +73,14 @@ pub fn failover(
                 "the stream waits for {}, which synchronized_standby_slots names, and no standby streams from it",
                 absent.join(", ")
             ),
+            // Without it the stream goes on at once, and a promotion is no longer exactly once.
             format!(
-                "{} -- or start that standby",
+                "-- start that standby; only where it never comes back:\n-- {}",
                 set(named
                     .iter()
                     .map(String::as_str)
                     .filter(|name| streams(name)))
+                .replace('\n', "\n-- ")
             ),
         );
     }
@@ -329,9 +331,10 @@ mod tests {
             .mend
             .unwrap();
         assert!(
-            mend.starts_with("alter system set synchronized_standby_slots = 'a';"),
+            mend.contains("\n-- alter system set synchronized_standby_slots = 'a';"),
             "{mend}"
         );
+        assert!(mend.lines().all(|line| line.starts_with("-- ")), "{mend}");
     }
 
     #[test]
