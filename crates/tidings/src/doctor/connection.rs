@@ -1,7 +1,7 @@
 //! How the server is reached: directly or through a pooler, encrypted or not. Pure.
 
 use connect::{SslMode, Target};
-use store::doctor::{Encryption, Settings};
+use store::doctor::{Encryption, Kept, Settings};
 use store::quote_identifier;
 
 use super::check::{Check, Complaint};
@@ -99,6 +99,14 @@ fn is_of_a_pooler(text: &str) -> bool {
 }
 
 fn directly(target: &Target, setting: &str) -> String {
+    if let Some(host) = target.hosts().iter().find(|host| {
+        let name = host.to_string();
+        name.to_lowercase().contains("pooler")
+    }) {
+        return format!(
+            "{setting}: the host for direct connections, as your provider names it: {host} is that of the pooler, on every port"
+        );
+    }
     let hosts: Vec<String> = target
         .hosts()
         .iter()
@@ -116,21 +124,35 @@ fn directly(target: &Target, setting: &str) -> String {
     )
 }
 
-/// Whether something answers in the server's place: locks and settings last as long as a session, and a
-/// pooler gives a session to somebody else after each transaction.
-pub fn pooler(target: &Target, replication: &Replication) -> Check {
+/// Whether a pooler gives the session to somebody else after each transaction: locks and settings last as long
+/// as a session. A proxy that only passes sessions on is none. `kept`: what a SQL session keeps, where that
+/// could be seen.
+pub fn pooler(target: &Target, replication: &Replication, kept: Option<&Kept>) -> Check {
     const NAME: &str = "pooler";
     let port = target.hosts().iter().map(|host| host.port);
     let port = port.into_iter().find(|port| POOLER_PORTS.contains(port));
     let mend = || directly(target, "database.url");
-    match (replication, port) {
-        (Replication::Open { greeted, answers }, _) if greeted != answers => Check::fail(
+    if let Some(kept) = kept.filter(|kept| kept.served_by.len() > 1 || !kept.settings) {
+        let what = match kept.served_by.len() {
+            ..2 => "a setting was gone".to_owned(),
+            count => format!("{count} processes served one session"),
+        };
+        return Check::fail(
             NAME,
             format!(
-                "something answers in the server's place (it greets as process {greeted}, and process {answers} \
-                 serves): a pooler can not carry replication and session locks"
+                "a pooler gives the session away after each transaction ({what}): session locks and settings do \
+                 not last"
             ),
             mend(),
+        );
+    }
+    match (replication, port) {
+        (Replication::Open { greeted, answers }, _) if greeted != answers => Check::ok(
+            NAME,
+            format!(
+                "none, but a proxy: it greets as process {greeted}, and process {answers} serves for as long as the \
+                 session lasts. `status` can not tell then whether a sidecar stands still"
+            ),
         ),
         (Replication::Open { .. }, Some(port)) => Check::ok(
             NAME,
@@ -251,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_is_known_by_its_greeting_its_refusal_or_its_port() {
+    fn a_pooler_is_known_by_its_refusal_its_port_or_by_what_it_forgets() {
         let direct = Replication::Open {
             greeted: 7,
             answers: 7,
         };
-        let pooled = Replication::Open {
+        let passed_on = Replication::Open {
             greeted: 1,
             answers: 7,
         };
@@ -268,15 +290,37 @@ mod tests {
         for (port, replication, status) in [
             (5432, &direct, Status::Ok),
             (6432, &direct, Status::Ok),
-            (5432, &pooled, Status::Fail),
+            (5432, &passed_on, Status::Ok),
             (5432, &told, Status::Fail),
             (6432, &other, Status::Warn),
             (5432, &other, Status::Skipped),
         ] {
-            let check = pooler(&target(port), replication);
+            let check = pooler(&target(port), replication, None);
             assert_eq!(check.status, status, "{check:?}");
         }
-        let mend = pooler(&target(6432), &pooled).mend.unwrap();
+        let lasting = Kept {
+            served_by: vec![7],
+            settings: true,
+        };
+        let check = pooler(&target(5432), &passed_on, Some(&lasting));
+        assert_eq!(check.status, Status::Ok, "{check:?}");
+        assert!(check.message.contains("a proxy"), "{check:?}");
+        let shared = Kept {
+            served_by: vec![7, 8],
+            settings: true,
+        };
+        let forgetful = Kept {
+            settings: false,
+            ..lasting
+        };
+        for kept in [&shared, &forgetful] {
+            let check = pooler(&target(5432), &direct, Some(kept));
+            assert_eq!(check.status, Status::Fail, "{check:?}");
+        }
+        let named = Target::parse("postgres://app@ep-x-pooler.neon.example/app").unwrap();
+        let mend = pooler(&named, &told, None).mend.unwrap();
+        assert!(mend.contains("that of the pooler"), "{mend}");
+        let mend = pooler(&target(6432), &direct, Some(&shared)).mend.unwrap();
         assert!(mend.contains("tidings@db.internal:5432/app"), "{mend}");
         assert!(!mend.contains("hunter2"), "{mend}");
     }

@@ -1,7 +1,8 @@
 //! Gathers what there is to know of the server, and of the ways to it.
 
 use jiff::Timestamp;
-use store::doctor;
+use store::doctor::{self, Kept};
+use store::{Purpose, Session};
 use wal::Connection;
 
 use super::Patient;
@@ -65,10 +66,19 @@ impl Patient<'_> {
                 (None, refused)
             }
         };
-        self.checks.push(connection::pooler(&self.target, &told));
+        let kept = self.kept().await;
+        let pooler = connection::pooler(&self.target, &told, kept.as_ref());
+        self.checks.push(pooler);
         let settings = &self.server.settings;
         let replication = connection::replication(&self.target, &told, settings);
         self.checks.push(replication);
         wire
+    }
+
+    /// What a session keeps; `None` where a second one could not be had beside it.
+    async fn kept(&self) -> Option<Kept> {
+        let schema = &self.settings.database.schema;
+        let other = Session::open(&self.target, schema, Purpose::Read).await;
+        doctor::kept(&self.session, &other.ok()?).await.ok()
     }
 }
