@@ -95,6 +95,15 @@ async fn until_stopped(stage: &Stage, what: &str) {
     .await;
 }
 
+/// How `doctor` judges the slot, where its words are those of `status`.
+fn told_of_slot(doctor: &Value) -> &str {
+    let checks = doctor["checks"].as_array().unwrap();
+    let slot = checks.iter().find(|check| check["name"] == "slot").unwrap();
+    let message = slot["message"].as_str().unwrap();
+    assert!(message.contains("capture.rebuilds_per_hour"), "{message}");
+    slot["status"].as_str().unwrap()
+}
+
 async fn until_unread(stage: &Stage) {
     stage
         .until("not (select active from pg_replication_slots where slot_name = 'tidings')")
@@ -410,6 +419,9 @@ async fn more_new_slots_than_an_hour_may_have_stop_capture_until_somebody_asks()
             ready.is_some_and(|(_, body)| body.contains(refused))
         })
         .await;
+        let doctor = stage.tidings(["doctor", "--json"]).await;
+        assert_eq!(doctor.code(), 1);
+        assert_eq!(told_of_slot(&doctor.json()), "fail");
         assert_eq!(stage.tidings(["setup"]).await.code(), 3);
         assert!(sidecar.terminate(PATIENCE).await.success());
     }

@@ -133,17 +133,20 @@ pub struct OpenTransaction {
     pub age_seconds: Option<i64>,
     /// The prepared transaction's name, or the session's state.
     pub what: String,
+    /// Where it was begun; a prepared one can be ended there alone.
+    pub database: Option<String>,
 }
 
 pub async fn open_transactions(session: &Session) -> Result<Vec<OpenTransaction>, Error> {
     let rows = session
         .query(
             "select pid, extract(epoch from now() - xact_start)::bigint,
-               coalesce(state, 'unknown') from pg_stat_activity
+               coalesce(state, 'unknown'), datname::text from pg_stat_activity
              where backend_xid is not null and pid <> pg_backend_pid()
              union all
              select null, extract(epoch from now() - prepared)::bigint,
-               'prepared transaction ' || quote_literal(gid) from pg_prepared_xacts
+               'prepared transaction ' || quote_literal(gid), database::text
+             from pg_prepared_xacts
              order by 2 desc nulls last",
             &[],
         )
@@ -152,6 +155,7 @@ pub async fn open_transactions(session: &Session) -> Result<Vec<OpenTransaction>
         pid: row.get(0),
         age_seconds: row.get(1),
         what: row.get(2),
+        database: row.get(3),
     });
     Ok(open.collect())
 }

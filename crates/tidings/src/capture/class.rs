@@ -130,7 +130,8 @@ fn of_code(code: &str) -> Option<Verdict> {
         ),
         "42501" => (
             Class::Stop,
-            "`tidings setup` grants what the role needs, and `tidings setup --dry-run` prints it",
+            "`tidings setup` grants what the role needs, and `tidings setup --dry-run` prints it; CONNECT on the \
+             database it does not (`grant connect on database … to …;`)",
         ),
         "53300" => (
             Class::Wait,

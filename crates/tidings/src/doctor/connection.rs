@@ -1,10 +1,11 @@
 //! How the server is reached: directly or through a pooler, encrypted or not. Pure.
 
 use connect::{SslMode, Target};
-use store::doctor::Encryption;
+use store::doctor::{Encryption, Kept, Settings};
 use store::quote_identifier;
 
 use super::check::{Check, Complaint};
+use super::server::raise_senders;
 use crate::failure::chain;
 
 /// Ports that poolers listen on as a rule: PgBouncer, Odyssey, PgCat; Supavisor.
@@ -63,8 +64,20 @@ fn refusal(target: &Target, setting: &str, code: Option<&str>, text: &str) -> St
             "create database {}; -- or name the worker's database in {setting}",
             quote_identifier(target.database())
         ),
+        Some("42501") if text.contains("for database") => format!(
+            "grant connect on database {} to {role}; -- as its owner or a superuser",
+            quote_identifier(target.database())
+        ),
         Some("42501") => format!("alter role {role} replication; -- as a superuser"),
-        Some("53300") => "alter system set max_connections = 200; -- as a superuser, then restart Postgres; max_wal_senders for replication connections".to_owned(),
+        Some("53300") if text.contains("for role") => {
+            format!("alter role {role} connection limit -1; -- as a superuser")
+        }
+        Some("53300") if text.contains("for database") => format!(
+            "alter database {} connection limit -1; -- as its owner or a superuser",
+            quote_identifier(target.database())
+        ),
+        // What they are set to is not known here, and a number could lower them.
+        Some("53300") => "-- end sessions, or raise max_connections, for replication connections max_wal_senders, on standbys first; then restart Postgres".to_owned(),
         Some("57P03") => "tidings doctor # once more, when the server has started".to_owned(),
         _ if text.contains("TLS") => format!(
             "{setting}: sslrootcert=FILE names who signed the server's certificate; sslmode=disable on a trusted network"
@@ -86,6 +99,14 @@ fn is_of_a_pooler(text: &str) -> bool {
 }
 
 fn directly(target: &Target, setting: &str) -> String {
+    if let Some(host) = target.hosts().iter().find(|host| {
+        let name = host.to_string();
+        name.to_lowercase().contains("pooler")
+    }) {
+        return format!(
+            "{setting}: the host for direct connections, as your provider names it: {host} is that of the pooler, on every port"
+        );
+    }
     let hosts: Vec<String> = target
         .hosts()
         .iter()
@@ -103,21 +124,35 @@ fn directly(target: &Target, setting: &str) -> String {
     )
 }
 
-/// Whether something answers in the server's place: locks and settings last as long as a session, and a
-/// pooler gives a session to somebody else after each transaction.
-pub fn pooler(target: &Target, replication: &Replication) -> Check {
+/// Whether a pooler gives the session to somebody else after each transaction: locks and settings last as long
+/// as a session. A proxy that only passes sessions on is none. `kept`: what a SQL session keeps, where that
+/// could be seen.
+pub fn pooler(target: &Target, replication: &Replication, kept: Option<&Kept>) -> Check {
     const NAME: &str = "pooler";
     let port = target.hosts().iter().map(|host| host.port);
     let port = port.into_iter().find(|port| POOLER_PORTS.contains(port));
     let mend = || directly(target, "database.url");
-    match (replication, port) {
-        (Replication::Open { greeted, answers }, _) if greeted != answers => Check::fail(
+    if let Some(kept) = kept.filter(|kept| kept.served_by.len() > 1 || !kept.settings) {
+        let what = match kept.served_by.len() {
+            ..2 => "a setting was gone".to_owned(),
+            count => format!("{count} processes served one session"),
+        };
+        return Check::fail(
             NAME,
             format!(
-                "something answers in the server's place (it greets as process {greeted}, and process {answers} \
-                 serves): a pooler can not carry replication and session locks"
+                "a pooler gives the session away after each transaction ({what}): session locks and settings do \
+                 not last"
             ),
             mend(),
+        );
+    }
+    match (replication, port) {
+        (Replication::Open { greeted, answers }, _) if greeted != answers => Check::ok(
+            NAME,
+            format!(
+                "none, but a proxy: it greets as process {greeted}, and process {answers} serves for as long as the \
+                 session lasts. `status` can not tell then whether a sidecar stands still"
+            ),
         ),
         (Replication::Open { .. }, Some(port)) => Check::ok(
             NAME,
@@ -146,14 +181,17 @@ pub fn pooler(target: &Target, replication: &Replication) -> Check {
     }
 }
 
-pub fn replication(target: &Target, replication: &Replication) -> Check {
+pub fn replication(target: &Target, replication: &Replication, settings: &Settings) -> Check {
     const NAME: &str = "replication";
     match replication {
         Replication::Open { .. } => Check::ok(NAME, "the role gets a replication connection"),
         Replication::Refused { code, text } => {
-            let mend = match code.as_deref() {
-                Some("53300") => "alter system set max_wal_senders = 20; -- as a superuser, then restart Postgres".to_owned(),
-                code => refusal(target, "database.url", code, text),
+            let senders = settings
+                .number("max_wal_senders")
+                .filter(|_| text.contains("max_wal_senders"));
+            let mend = match senders {
+                Some(max) => raise_senders(max),
+                None => refusal(target, "database.url", code.as_deref(), text),
             };
             Check::fail(NAME, format!("no replication connection: {text}"), mend)
         }
@@ -235,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_is_known_by_its_greeting_its_refusal_or_its_port() {
+    fn a_pooler_is_known_by_its_refusal_its_port_or_by_what_it_forgets() {
         let direct = Replication::Open {
             greeted: 7,
             answers: 7,
         };
-        let pooled = Replication::Open {
+        let passed_on = Replication::Open {
             greeted: 1,
             answers: 7,
         };
@@ -252,15 +290,37 @@ mod tests {
         for (port, replication, status) in [
             (5432, &direct, Status::Ok),
             (6432, &direct, Status::Ok),
-            (5432, &pooled, Status::Fail),
+            (5432, &passed_on, Status::Ok),
             (5432, &told, Status::Fail),
             (6432, &other, Status::Warn),
             (5432, &other, Status::Skipped),
         ] {
-            let check = pooler(&target(port), replication);
+            let check = pooler(&target(port), replication, None);
             assert_eq!(check.status, status, "{check:?}");
         }
-        let mend = pooler(&target(6432), &pooled).mend.unwrap();
+        let lasting = Kept {
+            served_by: vec![7],
+            settings: true,
+        };
+        let check = pooler(&target(5432), &passed_on, Some(&lasting));
+        assert_eq!(check.status, Status::Ok, "{check:?}");
+        assert!(check.message.contains("a proxy"), "{check:?}");
+        let shared = Kept {
+            served_by: vec![7, 8],
+            settings: true,
+        };
+        let forgetful = Kept {
+            settings: false,
+            ..lasting
+        };
+        for kept in [&shared, &forgetful] {
+            let check = pooler(&target(5432), &direct, Some(kept));
+            assert_eq!(check.status, Status::Fail, "{check:?}");
+        }
+        let named = Target::parse("postgres://app@ep-x-pooler.neon.example/app").unwrap();
+        let mend = pooler(&named, &told, None).mend.unwrap();
+        assert!(mend.contains("that of the pooler"), "{mend}");
+        let mend = pooler(&target(6432), &direct, Some(&shared)).mend.unwrap();
         assert!(mend.contains("tidings@db.internal:5432/app"), "{mend}");
         assert!(!mend.contains("hunter2"), "{mend}");
     }
@@ -270,6 +330,7 @@ mod tests {
         let check = replication(
             &target(5432),
             &refused("42501", "permission denied to start WAL sender"),
+            &Settings::default(),
         );
         assert_eq!(check.status, Status::Fail);
         assert!(
@@ -278,8 +339,34 @@ mod tests {
                 .unwrap()
                 .starts_with("alter role \"tidings\" replication;")
         );
-        let full = replication(&target(5432), &refused("53300", "max_wal_senders"));
-        assert!(full.mend.unwrap().contains("max_wal_senders"));
+        let senders = Settings::of(&[("max_wal_senders", "40", None)]);
+        let full = refused(
+            "53300",
+            "number of requested standby connections exceeds \"max_wal_senders\" (currently 40)",
+        );
+        let mend = replication(&target(5432), &full, &senders).mend.unwrap();
+        assert!(
+            mend.starts_with("alter system set max_wal_senders = 44;"),
+            "{mend}"
+        );
+        // Not the sender's limit, but the role's.
+        let own = refused("53300", "too many connections for role \"tidings\"");
+        let mend = replication(&target(5432), &own, &senders).mend.unwrap();
+        assert!(
+            mend.starts_with("alter role \"tidings\" connection limit -1;"),
+            "{mend}"
+        );
+    }
+
+    #[test]
+    fn a_limit_whose_value_is_not_known_is_not_set_to_a_number() {
+        let told = refusal(
+            &target(5432),
+            "database.url",
+            Some("53300"),
+            "sorry, too many clients already",
+        );
+        assert!(told.starts_with("--") && !told.contains('='), "{told}");
     }
 
     #[test]
@@ -288,6 +375,11 @@ mod tests {
             (Some("28000"), "role \"x\" does not exist", "create role"),
             (Some("28000"), "no pg_hba.conf entry", "pg_hba.conf"),
             (Some("28P01"), "password authentication failed", "password"),
+            (
+                Some("42501"),
+                "permission denied for database \"app\"",
+                "grant connect on database \"app\" to \"tidings\";",
+            ),
             (
                 Some("3D000"),
                 "database \"app\" does not exist",

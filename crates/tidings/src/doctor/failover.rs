@@ -1,5 +1,6 @@
 //! What follows on the promotion of a standby: exactly once, or a reconcile. Pure.
 
+use connect::{Address, Target};
 use store::doctor::{Server, Slot};
 use store::{quote_identifier, quote_literal};
 
@@ -19,7 +20,7 @@ pub fn failover(
     server: &Server,
     slots: &[Slot],
     own: &str,
-    database: &str,
+    target: &Target,
     hosts: &[Host],
 ) -> Check {
     let Some(slot) = slots.iter().find(|slot| slot.name == own) else {
@@ -38,7 +39,8 @@ pub fn failover(
             [Complaint::warn(
                 format!("{RECONCILE}: slot {own} is no failover slot"),
                 format!(
-                    "psql \"replication=database dbname={database}\" -c 'ALTER_REPLICATION_SLOT {} (FAILOVER)' # as the run role, while no `tidings run` reads the slot",
+                    "psql \"{}\" -c 'ALTER_REPLICATION_SLOT {} (FAILOVER)' # as the run role, while no `tidings run` reads the slot",
+                    replication_to(target),
                     quote_identifier(own)
                 ),
             )],
@@ -71,12 +73,14 @@ pub fn failover(
                 "the stream waits for {}, which synchronized_standby_slots names, and no standby streams from it",
                 absent.join(", ")
             ),
+            // Without it the stream goes on at once, and a promotion is no longer exactly once.
             format!(
-                "{} -- or start that standby",
+                "-- start that standby; only where it never comes back:\n-- {}",
                 set(named
                     .iter()
                     .map(String::as_str)
                     .filter(|name| streams(name)))
+                .replace('\n', "\n-- ")
             ),
         );
     }
@@ -113,6 +117,37 @@ pub fn failover(
     }
 }
 
+/// A replication connection of the run role, as psql is told of it; the password is asked for, or in its file.
+fn replication_to(target: &Target) -> String {
+    let names = target.hosts().iter().map(|host| match &host.address {
+        Address::Unix(directory) => directory.display().to_string(),
+        Address::Tcp { name, .. } => name.clone(),
+    });
+    let names: Vec<String> = names.collect();
+    let ports = target.hosts().iter().map(|host| host.port.to_string());
+    let ports: Vec<String> = ports.collect();
+    let primary = match names.len() {
+        0 | 1 => "",
+        _ => " target_session_attrs=read-write",
+    };
+    format!(
+        "host={} port={} user={} dbname={} replication=database{primary}",
+        names.join(","),
+        ports.join(","),
+        conninfo(target.user()),
+        conninfo(target.database())
+    )
+}
+
+/// A value of a connection string between the double quotes of a shell.
+fn conninfo(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    match !value.is_empty() && value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', "\\\\'")),
+    }
+}
+
 /// Every standby is waited for. What is left is whether it has the slot.
 fn copied(hosts: &[Host]) -> Check {
     let standbys: Vec<_> = hosts
@@ -140,7 +175,7 @@ fn copied(hosts: &[Host]) -> Check {
         mend.push(match mend.is_empty() {
             false => format!("select pg_reload_conf(); -- on {name}"),
             true => format!(
-                "select pg_log_standby_snapshot(); -- on the primary, while `tidings run` reads; else see the log of {name}"
+                "select pg_log_standby_snapshot(); -- as a superuser, on the primary, while `tidings run` reads; else see the log of {name}"
             ),
         });
         Complaint::warn(
@@ -190,6 +225,10 @@ mod tests {
             sessions: 0,
             settings: Settings::of(&[("synchronized_standby_slots", synchronized, None)]),
         }
+    }
+
+    fn target() -> Target {
+        Target::parse("postgres://run:hunter2@db.internal:5433/app").unwrap()
     }
 
     fn ours(failover: bool) -> Slot {
@@ -271,7 +310,7 @@ mod tests {
             ),
             (server(180_000, ""), vec![], Status::Skipped, "no slot"),
         ] {
-            let check = failover(&server, &slots, "tidings", "app", &[]);
+            let check = failover(&server, &slots, "tidings", &target(), &[]);
             assert_eq!(check.status, status, "{check:?}");
             assert!(check.message.contains(says), "{check:?}");
         }
@@ -280,7 +319,7 @@ mod tests {
     #[test]
     fn a_mend_names_every_standby_that_is_to_be_waited_for() {
         let slots = [ours(true), standby("a", true), standby("b", true)];
-        let mend = failover(&server(180_000, "a"), &slots, "tidings", "app", &[])
+        let mend = failover(&server(180_000, "a"), &slots, "tidings", &target(), &[])
             .mend
             .unwrap();
         assert!(
@@ -288,13 +327,30 @@ mod tests {
             "{mend}"
         );
         let slots = [ours(true), standby("a", true)];
-        let mend = failover(&server(180_000, "a, b"), &slots, "tidings", "app", &[])
+        let mend = failover(&server(180_000, "a, b"), &slots, "tidings", &target(), &[])
             .mend
             .unwrap();
         assert!(
-            mend.starts_with("alter system set synchronized_standby_slots = 'a';"),
+            mend.contains("\n-- alter system set synchronized_standby_slots = 'a';"),
             "{mend}"
         );
+        assert!(mend.lines().all(|line| line.starts_with("-- ")), "{mend}");
+    }
+
+    #[test]
+    fn the_command_for_a_slot_that_does_not_go_along_reaches_the_server_as_the_run_role() {
+        let check = failover(
+            &server(170_000, ""),
+            &[ours(false)],
+            "tidings",
+            &target(),
+            &[],
+        );
+        let mend = check.mend.unwrap();
+        let says =
+            "psql \"host=db.internal port=5433 user=run dbname=app replication=database\" -c";
+        assert!(mend.starts_with(says), "{mend}");
+        assert!(!mend.contains("hunter2"));
     }
 
     #[test]
@@ -315,7 +371,7 @@ mod tests {
                 name: "h:1".to_owned(),
                 answer,
             };
-            failover(&server(180_000, "a"), &slots, "tidings", "app", &[host])
+            failover(&server(180_000, "a"), &slots, "tidings", &target(), &[host])
         };
         let well = told(true, true);
         assert_eq!(well.status, Status::Ok);
@@ -328,6 +384,9 @@ mod tests {
         assert!(off.message.starts_with(RECONCILE), "{}", off.message);
         assert!(off.mend.unwrap().contains("sync_replication_slots = on;"));
         let young = told(false, true).mend.unwrap();
-        assert!(young.contains("pg_log_standby_snapshot()"), "{young}");
+        assert!(
+            young.contains("pg_log_standby_snapshot(); -- as a superuser"),
+            "{young}"
+        );
     }
 }

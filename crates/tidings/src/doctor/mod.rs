@@ -12,6 +12,7 @@ mod hosts;
 mod patient;
 mod probe;
 mod publication;
+mod retained_wal;
 mod role;
 mod server;
 mod setup;

@@ -1,25 +1,26 @@
 //! Gathers the facts, family by family. What can not be read leaves its checks out, with the reason.
 
+mod server;
+mod slots;
+
 use activity::TableName;
-use api::standing::State;
 use connect::Target;
-use jiff::Timestamp;
 use rules::Rules;
 use store::catalog::{self, Publication, Survey};
 use store::doctor::{self, Powers, Server, Slot};
 use store::progress::{self, Progress};
 use store::setup::{Found, StepKind, Wanted, plan};
 use store::{Purpose, Session};
-use wal::Connection;
 
 use super::check::Check;
-use super::connection::{Replication, unreachable};
+use super::connection::unreachable;
 use super::hosts::{Answer, Host};
-use super::{clock, connection, failover, hosts, probe, publication, role, server, setup, slot};
+use super::server::connections_left;
+use super::{hosts, probe, publication, role, setup, slot};
 use crate::check::{Facts, of_columns, unfilled};
 use crate::failure::chain;
 use crate::settings::{Columns, Settings};
-use crate::{Failure, capture, commands, packs, preview, standing};
+use crate::{Failure, commands, packs, preview};
 
 /// Checks of one family, which are left out together.
 const OF_SETUP: [&str; 4] = ["setup", "role", "connections_left", "grants"];
@@ -168,65 +169,6 @@ impl<'a> Patient<'a> {
         }
     }
 
-    fn of_server(&mut self) {
-        let own = &self.settings.capture.slot;
-        self.checks.extend([
-            server::server(&self.server),
-            server::encoding(&self.server),
-            server::wal_level(&self.server),
-            server::slots_left(&self.server, &self.slots, own),
-            server::senders_left(&self.server, &self.slots, own),
-            server::server_settings(&self.server),
-        ]);
-    }
-
-    async fn server_by_sql(&self) -> Result<Vec<Check>, Failure> {
-        let now = || Timestamp::now().as_duration().as_secs_f64();
-        // The first answer may have to wait for what the server has to load.
-        doctor::clock(&self.session).await?;
-        let before = now();
-        let told = doctor::clock(&self.session).await?;
-        let reading = clock::Reading {
-            before,
-            server: told,
-            after: now(),
-        };
-        let encryption = doctor::encryption(&self.session).await?;
-        let size = doctor::wal_directory(self.wide()).await?;
-        let role = store::quote_identifier(self.target.user());
-        Ok(vec![
-            connection::tls(&encryption, &connection::reaches(&self.target)),
-            server::disk(size, &role),
-            clock::clock(&reading),
-        ])
-    }
-
-    /// Opens a replication connection and says who answers there.
-    async fn wire(&mut self) -> Option<Connection> {
-        let opened = async {
-            let mut connection = Connection::open(&self.target).await?;
-            let greeted = connection.greeted();
-            let rows = connection.query("select pg_backend_pid()").await?;
-            let answer = rows.first().and_then(|row| row.first()).cloned().flatten();
-            let answers = answer.and_then(|text| text.parse().ok()).unwrap_or(greeted);
-            Ok::<_, wal::Error>((connection, Replication::Open { greeted, answers }))
-        };
-        let (wire, told) = match opened.await {
-            Ok((wire, told)) => (Some(wire), told),
-            Err(error) => {
-                let refused = Replication::Refused {
-                    code: error.code().map(str::to_owned),
-                    text: chain(&error),
-                };
-                (None, refused)
-            }
-        };
-        self.checks.push(connection::pooler(&self.target, &told));
-        self.checks
-            .push(connection::replication(&self.target, &told));
-        wire
-    }
-
     async fn progress(&self) -> Result<Option<Progress>, store::Error> {
         match progress::exists(&self.session).await? {
             true => progress::read(&self.session).await,
@@ -280,8 +222,8 @@ impl<'a> Patient<'a> {
         if let Some(powers) = &powers {
             checks.push(role::role(powers, &self.least_privilege(fit, powers)));
         }
-        let limit = powers.map(|powers| powers.connection_limit);
-        checks.push(server::connections_left(&self.server, limit));
+        let has_budget = self.settings.capture.max_retained_wal.is_some();
+        checks.push(connections_left(&self.server, powers.as_ref(), has_budget));
         let unwritable = doctor::unwritable(&self.session, &wanted.role).await?;
         checks.push(role::grants(wanted, found, &unwritable));
         Ok(checks)
@@ -385,72 +327,6 @@ impl<'a> Patient<'a> {
             self.session.schema(),
             &others,
         )])
-    }
-
-    async fn of_slots(&mut self, set_up: bool) {
-        let own = &self.settings.capture.slot;
-        let rebuilds = self.settings.capture.rebuilds_per_hour;
-        let database = self.target.database();
-        let trouble = self.trouble(set_up).await;
-        let (slot, slots) = (self.own_slot(), &self.slots);
-        let checks = [
-            slot::slot(own, database, slot, set_up, rebuilds, trouble.as_deref()),
-            slot::retained_wal(slot, &self.server.settings),
-            slot::orphan_slots(slots, own, database),
-            slot::idle_slots(slots, own, database),
-            failover::failover(&self.server, slots, own, database, &self.hosts),
-        ];
-        self.checks.extend(checks);
-        let open = catalog::open_transactions(self.wide()).await;
-        let open = open.map(|open| vec![slot::open_transactions(&open)]);
-        self.note(&["open_transactions"], open.map_err(Failure::from));
-    }
-
-    /// Why the stream that somebody reads does not get on.
-    async fn trouble(&self, set_up: bool) -> Option<String> {
-        let seen = match set_up {
-            true => store::status::capture(&self.session).await.ok()??,
-            false => return None,
-        };
-        let standing = standing::of_slot(&self.settings.capture, &seen);
-        standing.reason.filter(|_| standing.state == State::Active)
-    }
-
-    async fn lineage(
-        &self,
-        progress: &Result<Option<Progress>, store::Error>,
-        wire: Option<&mut Connection>,
-    ) -> Result<Vec<Check>, Failure> {
-        const NAME: &str = "lineage";
-        let skipped = |why: &str| Ok(vec![Check::skipped(NAME, why)]);
-        let stored = match progress {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return skipped("nothing was set up yet"),
-            Err(error) => return skipped(&chain(error)),
-        };
-        let Some(wire) = wire else {
-            return skipped("it is told by a replication connection, and there is none");
-        };
-        let Some(publication) = self.publication().await? else {
-            return skipped("there is no publication");
-        };
-        let server = catalog::server(&self.session).await?;
-        let oid = publication.oid;
-        let mut found = match capture::look(&self.session, wire, &server, stored, oid).await {
-            Ok(found) => found,
-            Err(fault) => return skipped(&fault.to_string()),
-        };
-        // A sidecar may be running: the limit is raised before the slot moves, and the WAL grows before progress
-        // does, so progress is read after the one and before the other.
-        let Some(stored) = progress::read(&self.session).await? else {
-            return skipped("nothing is set up any more");
-        };
-        found.flushed = catalog::server(&self.session).await?.flush_lsn;
-        let is_readable = |slot: &catalog::Slot| slot.wal_status.as_deref() != Some("lost");
-        let has_slot = found.slot.as_ref().is_some_and(is_readable);
-        let rebuilds = self.settings.capture.rebuilds_per_hour;
-        let verdict = capture::judge(&stored, &found);
-        Ok(vec![slot::lineage(&stored, verdict, has_slot, rebuilds)])
     }
 }
 

@@ -167,7 +167,7 @@ fn verdict(outcome: Outcome, left: Option<&str>) -> Check {
         Outcome::Seen(after) => {
             well = format!("a logical message came back after {:.1} ms", after.as_secs_f64() * 1000.0);
             if after > SLOW {
-                complaints.push(Complaint::warn(format!("{well}: the server decodes slowly, or waits for a standby"), ""));
+                complaints.push(Complaint::warn(format!("{well}: the server decodes slowly"), ""));
             }
         }
         Outcome::Waits(open) => {
@@ -183,9 +183,12 @@ fn verdict(outcome: Outcome, left: Option<&str>) -> Check {
         }
         Outcome::Silent => complaints.push(Complaint::fail(
             format!("a logical message did not come back within {} s", ANSWER_MAX.as_secs()),
-            "select slot_name, active_pid, wal_status from pg_replication_slots; -- synchronized_standby_slots makes a stream wait for standbys",
+            "select slot_name, active_pid, wal_status from pg_replication_slots; -- the server may be decoding what others have written since",
         )),
-        Outcome::Refused(text) => complaints.push(Complaint::fail(format!("the probe was refused: {text}"), "")),
+        Outcome::Refused(text) => complaints.push(Complaint::fail(
+            format!("the probe was refused: {text}"),
+            "-- it needs a free slot and a WAL sender of its own: see slots_left and senders_left, and the server's log",
+        )),
     }
     Check::of(NAME, well, complaints)
 }
@@ -219,12 +222,18 @@ mod tests {
             pid: Some(7),
             age_seconds: Some(3),
             what: "idle in transaction".to_owned(),
+            database: Some("app".to_owned()),
         };
         let waits = verdict(Outcome::Waits(vec![open]), None);
         assert_eq!(waits.status, Status::Fail);
         assert!(waits.message.contains("process 7"), "{}", waits.message);
         assert!(waits.mend.unwrap().contains("pg_terminate_backend(7);"));
-        assert_eq!(verdict(Outcome::Silent, None).status, Status::Fail);
+        let silent = verdict(Outcome::Silent, None);
+        assert_eq!(silent.status, Status::Fail);
+        // A temporary slot waits for no standby.
+        assert!(!silent.mend.unwrap().contains("standby"));
+        let refused = verdict(Outcome::Refused("all slots are in use".to_owned()), None);
+        assert!(refused.mend.unwrap().contains("slots_left"));
         let left = verdict(Outcome::Seen(Duration::ZERO), Some("tidings_doctor_1"));
         assert_eq!(left.status, Status::Warn);
     }

@@ -150,8 +150,10 @@ pub fn own_tables(own: &[OwnTable], schema: &str, others: &str) -> Check {
             ),
             (Through::AllTables | Through::Name, _) => Complaint::warn(
                 format!("publication {publication} is FOR ALL TABLES, ours among them: {harm}"),
+                // Its subscribers lose their place by it, which is theirs to decide.
                 format!(
-                    "drop publication {publication}; create publication {publication} for {others}; -- as a superuser, with the options that it has, and before anything else is subscribed: its subscribers need new slots"
+                    "-- drop publication {publication}; create publication {publication} for {others};\n\
+                     -- the above if whoever subscribes agrees: with the options that it has, as a superuser; each subscriber needs a new slot after it"
                 ),
             ),
         }
@@ -255,6 +257,8 @@ mod tests {
         ] {
             assert!(mend.contains(part), "{mend}");
         }
+        let drops = mend.lines().find(|line| line.contains("drop publication"));
+        assert!(drops.unwrap().starts_with("-- "), "{mend}");
     }
 
     #[test]

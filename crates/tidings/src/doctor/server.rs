@@ -1,15 +1,19 @@
 //! Whether the server can carry a stream, and has room for one more. Pure.
 
 use bytesize::ByteSize;
-use store::doctor::{Server, Slot};
+use store::doctor::{Powers, Server, Slot};
+use store::quote_identifier;
 
 use super::check::{Check, Complaint};
 
 const OLDEST: u32 = 140_000;
 /// The first version that nobody has tried.
 const UNTRIED: u32 = 190_000;
-/// How many sessions a `tidings run` holds at most (docs/operations.md).
+/// How many sessions a `tidings run` holds at most (docs/operations.md), and how many more watch a WAL budget.
 const SESSIONS: i64 = 6;
+const BUDGET_SESSIONS: i64 = 1;
+/// A standby ends where it has less room than its primary.
+const RAISED: &str = "as a superuser, on standbys first; then restart Postgres";
 /// Less than this, and small transactions go through files.
 const WORK_MEMORY_MIN: i64 = 4 << 20;
 /// A sender is given up for a pause as short as this.
@@ -73,7 +77,9 @@ pub fn wal_level(server: &Server) -> Check {
 
 /// Whether there is a slot left, where ours is still to be made.
 pub fn slots_left(server: &Server, slots: &[Slot], own: &str) -> Check {
-    let max = server.settings.number("max_replication_slots").unwrap_or(0);
+    let Some(max) = server.settings.number("max_replication_slots") else {
+        return untold("slots_left", "max_replication_slots");
+    };
     let used = slots.len() as i64;
     let has_own = slots.iter().any(|slot| slot.name == own);
     let idle: Vec<&str> = slots
@@ -106,16 +112,15 @@ pub fn slots_left(server: &Server, slots: &[Slot], own: &str) -> Check {
 
 /// Whether there is a sender left: one reads the slot, one more lets a standby process wait for it.
 pub fn senders_left(server: &Server, slots: &[Slot], own: &str) -> Check {
-    let max = server.settings.number("max_wal_senders").unwrap_or(0);
+    let Some(max) = server.settings.number("max_wal_senders") else {
+        return untold("senders_left", "max_wal_senders");
+    };
     let left = max - server.senders;
     let active = slots
         .iter()
         .any(|slot| slot.name == own && slot.active_pid.is_some());
     let what = format!("{} of {max} WAL senders are used", server.senders);
-    let mend = format!(
-        "alter system set max_wal_senders = {}; -- as a superuser, then restart Postgres",
-        max + 4
-    );
+    let mend = raise_senders(max);
     let complaint = match (left, active) {
         (1.., _) => None,
         (_, false) => Some(Complaint::fail(
@@ -130,30 +135,52 @@ pub fn senders_left(server: &Server, slots: &[Slot], own: &str) -> Check {
     Check::of("senders_left", what, complaint)
 }
 
-pub fn connections_left(server: &Server, role_limit: Option<i32>) -> Check {
+pub fn raise_senders(max: i64) -> String {
+    format!(
+        "alter system set max_wal_senders = {}; -- {RAISED}",
+        max + 4
+    )
+}
+
+/// A setting that this role is not shown is not a setting of 0.
+fn untold(name: &'static str, setting: &str) -> Check {
+    Check::skipped(name, format!("the server does not tell {setting}"))
+}
+
+/// `role`: who runs. Its own limit counts every session, up to Postgres 17 that of the stream too.
+pub fn connections_left(server: &Server, role: Option<&Powers>, has_budget: bool) -> Check {
+    const NAME: &str = "connections_left";
     let number = |name| server.settings.number(name).unwrap_or(0);
-    let max = number("max_connections")
-        - number("superuser_reserved_connections")
-        - number("reserved_connections");
+    let Some(all) = server.settings.number("max_connections") else {
+        return untold(NAME, "max_connections");
+    };
+    let needed = SESSIONS + if has_budget { BUDGET_SESSIONS } else { 0 };
+    let max = all - number("superuser_reserved_connections") - number("reserved_connections");
     let left = (max - server.sessions).max(0);
     let what = format!("{} of {max} connections are used", server.sessions);
     let mut complaints = Vec::new();
-    if left < SESSIONS {
+    if left < needed {
         complaints.push(Complaint::warn(
-            format!("{what}, and `tidings run` holds up to {SESSIONS}"),
+            format!("{what}, and `tidings run` holds up to {needed}"),
             format!(
-                "alter system set max_connections = {}; -- as a superuser, then restart Postgres",
-                number("max_connections") + 20
+                "alter system set max_connections = {}; -- {RAISED}",
+                all + 20
             ),
         ));
     }
-    if let Some(limit) = role_limit.filter(|limit| (0..SESSIONS).contains(&i64::from(*limit))) {
+    if let Some(role) = role
+        && (0..needed).contains(&i64::from(role.connection_limit))
+    {
+        let name = quote_identifier(&role.name);
         complaints.push(Complaint::warn(
-            format!("the role may have {limit} connections, and `tidings run` holds up to {SESSIONS}"),
-            "alter role current_user connection limit -1; -- as a superuser, with the run role's name",
+            format!(
+                "role {name} may have {} connections, and `tidings run` holds up to {needed}",
+                role.connection_limit
+            ),
+            format!("alter role {name} connection limit -1; -- as a superuser"),
         ));
     }
-    Check::of("connections_left", what, complaints)
+    Check::of(NAME, what, complaints)
 }
 
 /// Settings that a stream works under, but not well.
@@ -312,13 +339,36 @@ mod tests {
                 ("superuser_reserved_connections", "3", None),
             ])
         };
-        assert_eq!(connections_left(&limits("19"), None).status, Status::Ok);
-        assert_eq!(connections_left(&limits("18"), None).status, Status::Warn);
-        assert_eq!(
-            connections_left(&limits("60"), Some(5)).status,
-            Status::Warn
+        let told = |max, limit, has_budget| {
+            let role = Powers {
+                name: "app \"run\"".to_owned(),
+                connection_limit: limit,
+                ..Powers::default()
+            };
+            connections_left(&limits(max), Some(&role), has_budget)
+        };
+        assert_eq!(told("19", -1, false).status, Status::Ok);
+        assert_eq!(told("18", -1, false).status, Status::Warn);
+        assert_eq!(told("19", -1, true).status, Status::Warn);
+        assert_eq!(told("60", 6, false).status, Status::Ok);
+        assert_eq!(told("60", 6, true).status, Status::Warn);
+        let limited = told("60", 5, false).mend.unwrap();
+        assert!(
+            limited.starts_with("alter role \"app \"\"run\"\"\" connection limit -1;"),
+            "{limited}"
         );
-        assert_eq!(connections_left(&limits("60"), Some(-1)).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_setting_that_is_not_told_is_not_taken_for_none_left() {
+        let facts = made(&[]);
+        for check in [
+            slots_left(&facts, &[], "tidings"),
+            senders_left(&facts, &[], "tidings"),
+            connections_left(&facts, None, false),
+        ] {
+            assert_eq!(check.status, Status::Skipped, "{check:?}");
+        }
     }
 
     #[test]

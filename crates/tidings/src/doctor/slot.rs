@@ -1,8 +1,8 @@
-//! Whether the slot is ours, may be read, and holds no more than it should. Pure.
+//! Whether the slot is ours and may be read, and what other slots and transactions keep. Pure.
 
 use bytesize::ByteSize;
 use store::catalog::OpenTransaction;
-use store::doctor::{Settings, Slot};
+use store::doctor::Slot;
 use store::progress::Progress;
 use store::{quote_identifier, quote_literal};
 
@@ -14,18 +14,16 @@ const NEW_SLOT: &str = "tidings setup --new-slot";
 /// What a slot that nobody reads may keep before that is worth a word.
 const IDLE_BYTES: i64 = 256 << 20;
 const IDLE_SECONDS: i64 = 3600;
-/// The share of its limit that a slot should have left.
-const SAFE_SHARE: i64 = 5;
 /// A transaction that is open for longer holds every slot back.
 const OPEN_SECONDS: i64 = 600;
 /// What older installations and previews of ours are called.
 const OURS: &str = "tidings";
 
-/// No stream leads on. `run` mends that by itself, unless `capture.rebuilds_per_hour` is 0.
-fn leads_nowhere(name: &'static str, why: String, rebuilds: u32) -> Check {
-    match rebuilds {
-        0 => Check::fail(name, why, NEW_SLOT),
-        _ => {
+/// No stream leads on. `run` mends that by itself, unless it is refused: then `refused` says why it stopped.
+fn leads_nowhere(name: &'static str, why: &str, refused: Option<String>) -> Check {
+    match refused {
+        Some(text) => Check::fail(name, text, NEW_SLOT),
+        None => {
             let what = format!(
                 "{why}. `tidings run` makes a new slot by itself and compares tables with images: final states \
                  are told"
@@ -36,46 +34,60 @@ fn leads_nowhere(name: &'static str, why: String, rebuilds: u32) -> Check {
     }
 }
 
-/// Of the configured slot: `is_set_up` says whether there should be one, `rebuilds` is
-/// `capture.rebuilds_per_hour`, `trouble` why its stream does not get on, as `status` tells it.
+/// Why nothing leads on from the configured slot, where it is gone or lost.
+pub fn end(name: &str, database: &str, slot: Option<&Slot>) -> Option<String> {
+    let Some(slot) = slot else {
+        return Some(format!(
+            "replication slot {name} does not exist: it was dropped"
+        ));
+    };
+    let is_lost = slot.invalidated.is_some() || slot.wal_status.as_deref() == Some("lost");
+    if !is_lost || !is_ours(slot, database) {
+        return None;
+    }
+    let why = match slot.invalidated.as_deref() {
+        None | Some("wal_removed") => {
+            "the server removed WAL that it still needed (max_slot_wal_keep_size)"
+        }
+        Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
+        Some(other) => other,
+    };
+    Some(format!("replication slot {name} is lost: {why}"))
+}
+
+fn is_ours(slot: &Slot, database: &str) -> bool {
+    slot.plugin.as_deref() == Some("pgoutput") && slot.database.as_deref() == Some(database)
+}
+
+/// Of the configured slot: `is_set_up` says whether there should be one, `refused` why `run` may make no new
+/// one ([`end`]), `trouble` why its stream does not get on, as `status` tells it.
 pub fn slot(
     name: &str,
     database: &str,
     slot: Option<&Slot>,
     is_set_up: bool,
-    rebuilds: u32,
+    refused: Option<String>,
     trouble: Option<&str>,
 ) -> Check {
     const NAME: &str = "slot";
-    let Some(slot) = slot else {
-        let why = format!("replication slot {name} does not exist: it was dropped");
-        return match is_set_up {
-            false => Check::skipped(NAME, "nothing was set up yet; setup makes it"),
-            true => leads_nowhere(NAME, why, rebuilds),
-        };
-    };
-    if slot.plugin.as_deref() != Some("pgoutput") || slot.database.as_deref() != Some(database) {
+    if slot.is_none() && !is_set_up {
+        return Check::skipped(NAME, "nothing was set up yet; setup makes it");
+    }
+    if let Some(why) = end(name, database, slot) {
+        return leads_nowhere(NAME, &why, refused);
+    }
+    let Some(slot) = slot.filter(|slot| is_ours(slot, database)) else {
+        let told = |what: Option<&String>| what.map_or("none", String::as_str).to_owned();
         return Check::fail(
             NAME,
             format!(
                 "replication slot {name} is not ours (plugin {}, database {})",
-                slot.plugin.as_deref().unwrap_or("none"),
-                slot.database.as_deref().unwrap_or("none")
+                told(slot.and_then(|slot| slot.plugin.as_ref())),
+                told(slot.and_then(|slot| slot.database.as_ref()))
             ),
             "capture.slot: another name; then: tidings setup",
         );
-    }
-    if slot.invalidated.is_some() || slot.wal_status.as_deref() == Some("lost") {
-        let why = match slot.invalidated.as_deref() {
-            None | Some("wal_removed") => {
-                "the server removed WAL that it still needed (max_slot_wal_keep_size)"
-            }
-            Some("idle_timeout") => "nobody read it for idle_replication_slot_timeout",
-            Some(other) => other,
-        };
-        let why = format!("replication slot {name} is lost: {why}");
-        return leads_nowhere(NAME, why, rebuilds);
-    }
+    };
     let read = match slot.active_pid {
         Some(pid) => format!("process {pid} reads it"),
         None => "no `tidings run` reads it now".to_owned(),
@@ -106,52 +118,6 @@ pub fn slot(
     Check::of(NAME, well, complaint.or(stuck))
 }
 
-/// What the slot keeps, and where that ends.
-pub fn retained_wal(slot: Option<&Slot>, settings: &Settings) -> Check {
-    const NAME: &str = "retained_wal";
-    const LIMIT: &str = "max_slot_wal_keep_size";
-    let limit = settings.bytes(LIMIT).unwrap_or(-1);
-    let kept = slot.map_or("no slot yet".to_owned(), |slot| {
-        format!("the slot keeps {}", size(slot.retained))
-    });
-    let raise = format!(
-        "alter system set {LIMIT} = '10GB'; -- as a superuser; less than what is free on the disk of pg_wal\nselect pg_reload_conf();"
-    );
-    let mut complaints = Vec::new();
-    match limit {
-        ..0 => complaints.push(Complaint::warn(
-            format!("{kept}, and {LIMIT} is unset: while nobody reads the slot, WAL fills the worker's disk"),
-            raise.as_str(),
-        )),
-        0 => complaints.push(Complaint::fail(
-            format!("{kept}, and {LIMIT} is 0: a checkpoint takes away what the slot still needs"),
-            raise.as_str(),
-        )),
-        1.. => {}
-    }
-    match slot.and_then(|slot| slot.wal_status.as_deref()) {
-        Some("unreserved") => complaints.push(Complaint::fail(
-            "the slot is over its limit: the next checkpoint takes it away",
-            format!("tidings run\n{raise}"),
-        )),
-        Some(_) => {
-            let left = slot.and_then(|slot| slot.safe_wal_size);
-            if let Some(left) = left.filter(|left| limit > 0 && *left < limit / SAFE_SHARE) {
-                complaints.push(Complaint::warn(
-                    format!("{kept}, and is lost after {} more", size(left)),
-                    format!("tidings run\n{raise}"),
-                ));
-            }
-        }
-        None => {}
-    }
-    Check::of(
-        NAME,
-        format!("{kept} of at most {}", size(limit)),
-        complaints,
-    )
-}
-
 /// Slots that look like ours, and that nobody reads.
 pub fn orphan_slots(slots: &[Slot], own: &str, database: &str) -> Check {
     let orphan = |slot: &&Slot| {
@@ -168,7 +134,8 @@ pub fn orphan_slots(slots: &[Slot], own: &str, database: &str) -> Check {
                 slot.name,
                 size(slot.retained)
             ),
-            format!("select pg_drop_replication_slot({}); -- unless capture.slot of another sidecar names it", quote_literal(&slot.name)),
+            // It may be that of a second sidecar which is stopped.
+            format!("-- select pg_drop_replication_slot({}); if capture.slot of no other sidecar names it", quote_literal(&slot.name)),
         )
     });
     Check::of("orphan_slots", "none", complaints)
@@ -212,7 +179,10 @@ pub fn open_transactions(open: &[OpenTransaction]) -> Check {
     let complaints = long.map(|open| {
         let mend = match (open.pid, open.what.strip_prefix("prepared transaction ")) {
             (Some(pid), _) => format!("select pg_terminate_backend({pid}); -- rolls it back"),
-            (None, Some(gid)) => format!("rollback prepared {gid}; -- or commit prepared"),
+            (None, Some(gid)) => format!(
+                "rollback prepared {gid}; -- in database {}, or commit prepared",
+                quote_identifier(open.database.as_deref().unwrap_or_default())
+            ),
             (None, None) => String::new(),
         };
         Complaint::warn(
@@ -232,8 +202,14 @@ pub fn open_transactions(open: &[OpenTransaction]) -> Check {
     Check::of("open_transactions", well, complaints)
 }
 
-/// Whether stored positions belong to what we are connected to, as capture judges it.
-pub fn lineage(stored: &Progress, verdict: Verdict, has_slot: bool, rebuilds: u32) -> Check {
+/// Whether stored positions belong to what we are connected to, as capture judges it. `refused`: why `run` may
+/// make no new slot.
+pub fn lineage(
+    stored: &Progress,
+    verdict: Verdict,
+    has_slot: bool,
+    refused: Option<String>,
+) -> Check {
     const NAME: &str = "lineage";
     match verdict {
         Verdict::Resume => {
@@ -260,7 +236,7 @@ pub fn lineage(stored: &Progress, verdict: Verdict, has_slot: bool, rebuilds: u3
         Verdict::Rebuild(_) if !has_slot => {
             Check::skipped(NAME, "there is no slot to go on from, as check slot says")
         }
-        Verdict::Rebuild(why) => leads_nowhere(NAME, why, rebuilds),
+        Verdict::Rebuild(why) => leads_nowhere(NAME, &why, refused),
         Verdict::Refuse(why) => Check::fail(NAME, why, NEW_SLOT),
     }
 }
@@ -280,7 +256,7 @@ pub fn renamed(stored: &Progress, slot: &str, publication: &str) -> Option<Strin
         .or_else(|| differs("publication", &stored.publication, publication))
 }
 
-fn size(bytes: i64) -> String {
+pub fn size(bytes: i64) -> String {
     ByteSize(bytes.max(0).unsigned_abs()).to_string()
 }
 
@@ -301,23 +277,24 @@ mod tests {
     }
 
     fn checked(slot: &Slot) -> Check {
-        super::slot("tidings", "app", Some(slot), true, 3, None)
+        super::slot("tidings", "app", Some(slot), true, None, None)
     }
 
     #[test]
     fn a_slot_that_is_gone_lost_or_not_ours_is_grave() {
         assert_eq!(checked(&ours()).status, Status::Ok);
         assert_eq!(
-            slot("tidings", "app", None, false, 3, None).status,
+            slot("tidings", "app", None, false, None, None).status,
             Status::Skipped
         );
-        let gone = slot("tidings", "app", None, true, 0, None);
+        let refused = Some("as many as an hour may have".to_owned());
+        let gone = slot("tidings", "app", None, true, refused.clone(), None);
         assert_eq!(
-            (gone.status, gone.mend.as_deref()),
-            (Status::Fail, Some(NEW_SLOT))
+            (gone.status, Some(gone.message), gone.mend.as_deref()),
+            (Status::Fail, refused, Some(NEW_SLOT))
         );
         // What `run` mends by itself is no failure.
-        let renewed = slot("tidings", "app", None, true, 3, None);
+        let renewed = slot("tidings", "app", None, true, None, None);
         assert_eq!(renewed.status, Status::Warn);
         assert!(renewed.mend.unwrap().starts_with("tidings run"));
         let stuck = slot(
@@ -325,7 +302,7 @@ mod tests {
             "app",
             Some(&ours()),
             true,
-            3,
+            None,
             Some("it is silent"),
         );
         assert_eq!(
@@ -371,15 +348,15 @@ mod tests {
             half: None,
         };
         let why = || "the cluster is on timeline 2".to_owned();
-        for (verdict, has_slot, rebuilds, status) in [
-            (Verdict::Resume, true, 3, Status::Ok),
-            (Verdict::Follow { compare: true }, true, 3, Status::Warn),
-            (Verdict::Rebuild(why()), true, 3, Status::Warn),
-            (Verdict::Rebuild(why()), true, 0, Status::Fail),
-            (Verdict::Rebuild(why()), false, 3, Status::Skipped),
-            (Verdict::Refuse(why()), false, 3, Status::Fail),
+        for (verdict, has_slot, refused, status) in [
+            (Verdict::Resume, true, false, Status::Ok),
+            (Verdict::Follow { compare: true }, true, false, Status::Warn),
+            (Verdict::Rebuild(why()), true, false, Status::Warn),
+            (Verdict::Rebuild(why()), true, true, Status::Fail),
+            (Verdict::Rebuild(why()), false, false, Status::Skipped),
+            (Verdict::Refuse(why()), false, false, Status::Fail),
         ] {
-            let check = lineage(&stored, verdict.clone(), has_slot, rebuilds);
+            let check = lineage(&stored, verdict.clone(), has_slot, refused.then(why));
             assert_eq!(check.status, status, "{verdict:?}");
         }
     }
@@ -402,42 +379,6 @@ mod tests {
             ..idle
         };
         assert_eq!(checked(&much).mend.as_deref(), Some("tidings run"));
-    }
-
-    #[test]
-    fn without_a_limit_retained_wal_is_a_warning_and_with_none_at_all_it_is_grave() {
-        let limit = |megabytes: &'static str| {
-            Settings::of(&[("max_slot_wal_keep_size", megabytes, Some("MB"))])
-        };
-        let slot = Slot {
-            safe_wal_size: Some(900 << 20),
-            ..ours()
-        };
-        for (megabytes, status) in [
-            ("-1", Status::Warn),
-            ("0", Status::Fail),
-            ("1024", Status::Ok),
-        ] {
-            let check = retained_wal(Some(&slot), &limit(megabytes));
-            assert_eq!(check.status, status, "{check:?}");
-        }
-        let near = Slot {
-            safe_wal_size: Some(100 << 20),
-            ..ours()
-        };
-        assert_eq!(
-            retained_wal(Some(&near), &limit("1024")).status,
-            Status::Warn
-        );
-        let over = Slot {
-            wal_status: Some("unreserved".to_owned()),
-            ..ours()
-        };
-        assert_eq!(
-            retained_wal(Some(&over), &limit("1024")).status,
-            Status::Fail
-        );
-        assert_eq!(retained_wal(None, &limit("1024")).status, Status::Ok);
     }
 
     #[test]
@@ -465,7 +406,7 @@ mod tests {
             check
                 .mend
                 .unwrap()
-                .starts_with("select pg_drop_replication_slot('tidings_old');")
+                .starts_with("-- select pg_drop_replication_slot('tidings_old');")
         );
         let keeps = Slot {
             retained: IDLE_BYTES + 1,
@@ -481,6 +422,7 @@ mod tests {
             pid,
             age_seconds,
             what: what.to_owned(),
+            database: Some("other".to_owned()),
         };
         let short = open(Some(1), Some(5), "active");
         assert_eq!(open_transactions(&[short]).status, Status::Ok);
@@ -492,7 +434,8 @@ mod tests {
         ]);
         let mend = check.mend.unwrap();
         assert!(
-            mend.contains("pg_terminate_backend(7);") && mend.contains("rollback prepared 'x';"),
+            mend.contains("pg_terminate_backend(7);")
+                && mend.contains("rollback prepared 'x'; -- in database \"other\""),
             "{mend}"
         );
     }
