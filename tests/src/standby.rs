@@ -134,7 +134,7 @@ impl Standby {
 
     /// The primary is killed, and this one takes writes when this returns: it is the stage's server then.
     pub async fn take_over(self, stage: &mut Stage) -> Fallen {
-        block_in_place(|| stage.server.kill9()).expect("a server can be killed");
+        block_in_place(|| stage.server.crash()).expect("a server can be killed");
         let has = "select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text";
         let branch = self.value(has).await;
         let server = std::mem::replace(&mut stage.server, self.server);

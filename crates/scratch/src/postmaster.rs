@@ -120,6 +120,32 @@ impl Postmaster {
         }
     }
 
+    /// SIGKILL to every process of the server, the postmaster standing still meanwhile: none of them comes to
+    /// know that another has died, and so none ends at a moment of its own choice.
+    ///
+    /// Where there is no /proc it hits the postmaster alone.
+    pub(crate) fn crash(&mut self, patience: Duration) -> Result<(), Error> {
+        self.signal(Signal::STOP);
+        let stands_still = || self.stands_still().then_some(());
+        wait(patience, "the postmaster to stand still", stands_still)?;
+        let own = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        inside(&self.data)
+            .filter(|pid| Some(*pid) != own)
+            .for_each(kill9);
+        self.signal(Signal::KILL);
+        Ok(())
+    }
+
+    /// A signal that stops a process does so a little later.
+    fn stands_still(&self) -> bool {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid())) else {
+            return true;
+        };
+        // The state comes behind the name, which is in brackets. 'Z' has ended by itself.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| state.starts_with(['T', 'Z']))
+    }
+
     /// Until the server and every process of it are gone.
     ///
     /// Processes whose postmaster was killed leave when they notice. The autovacuum launcher of 14

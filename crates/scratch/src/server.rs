@@ -168,6 +168,15 @@ impl Server {
         self.end(Signal::KILL, END_PATIENCE)
     }
 
+    /// The same to all of them at once, wherever each of them is: [`Self::kill9`] leaves the children to end when
+    /// they notice.
+    pub fn crash(&mut self) -> Result<(), Error> {
+        if let Some(postmaster) = &mut self.postmaster {
+            postmaster.crash(END_PATIENCE)?;
+        }
+        self.kill9()
+    }
+
     fn end(&mut self, signal: Signal, patience: Duration) -> Result<(), Error> {
         if let Some(postmaster) = &mut self.postmaster {
             postmaster.signal(signal);

@@ -54,10 +54,17 @@ async fn main() -> ExitCode {
         audit.deliveries_lost,
         audit.deliveries_repeated
     );
+    println!(
+        "memory: {:+.2} MB an hour over the last two thirds",
+        slope(&samples, length) / f64::from(1 << 20)
+    );
     let mut faults = audit.faults.clone();
     faults.extend(growth(&samples));
     if !sidecar.is_running() {
         faults.push("the sidecar has ended".to_owned());
+    }
+    if sidecar.log().contains("panicked") {
+        faults.push("its log tells of a panic".to_owned());
     }
     for fault in &faults {
         println!("    {fault}");
@@ -152,6 +159,21 @@ fn growth(samples: &[Sample]) -> Vec<String> {
     .collect()
 }
 
+/// What the memory grows by in an hour, by least squares: what is flat within the slack above may leak all the same.
+fn slope(samples: &[Sample], length: Duration) -> f64 {
+    let later = &samples[samples.len() / 3..];
+    let hours = length.as_secs_f64() / 3600.0 / samples.len().max(1) as f64;
+    let mean = |of: &dyn Fn(usize) -> f64| {
+        (0..later.len()).map(of).sum::<f64>() / later.len().max(1) as f64
+    };
+    let at = |place: usize| place as f64 * hours;
+    let bytes = |place: usize| later[place].resident_bytes as f64;
+    let (middle, usual) = (mean(&at), mean(&bytes));
+    let together = mean(&|place| (at(place) - middle) * (bytes(place) - usual));
+    let spread = mean(&|place| (at(place) - middle).powi(2));
+    if spread > 0.0 { together / spread } else { 0.0 }
+}
+
 fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
     let mut values: Vec<f64> = samples.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
@@ -177,5 +199,13 @@ mod flatness {
     fn what_grows_to_the_end_is_told_and_what_settles_is_not() {
         assert!(growth(&samples(|number| 20 + number.min(9))).is_empty());
         assert_eq!(growth(&samples(|number| 20 + 2 * number)).len(), 1);
+    }
+
+    #[test]
+    fn a_slope_is_that_of_the_later_samples_in_bytes_an_hour() {
+        let hour = Duration::from_secs(3600);
+        let of = |resident: fn(u64) -> u64| slope(&samples(resident), hour) / f64::from(1 << 20);
+        assert!((of(|number| 20 + 2 * number) - 60.0).abs() < 0.01);
+        assert!(of(|number| 20 + number.min(9)).abs() < 0.01);
     }
 }
