@@ -178,7 +178,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Found, store::Error> {
         let span = Span::After(work.cursor.clone());
         let limits = Limits {
-            rows: ROWS_MAX,
+            // A chunk is one commit too.
+            rows: ROWS_MAX.min(self.context.group_size.get()),
             bytes: BYTES_MAX,
         };
         let mut seen = rows::chunk(session, readable, work.table_id, &span, limits).await?;
