@@ -12,19 +12,8 @@ pub(crate) async fn quarantined(stage: &Stage) -> i64 {
     stage.value("select count(*) from tidings.quarantine").await
 }
 
-/// Images whose row is another one or gone, and rows without an image.
 pub(crate) async fn images_that_differ(stage: &Stage) -> i64 {
-    stage
-        .value(
-            "select count(*) from
-               (select i.key, i.row from tidings.images i join tidings.image_tables t using (table_id)
-                where t.table_name = 'projects' and t.generation = i.generation and i.row is not null) as i
-               full join (select json_build_array(project_id)::text as key,
-                   jsonb_build_object('name', name, 'status', status, 'container_id', container_id) as row
-                 from projects) as p on p.key = i.key
-             where p.key is null or i.key is null or not i.row @> p.row",
-        )
-        .await
+    tests::images_that_differ(&stage.connect().await).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

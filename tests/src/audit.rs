@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio_postgres::Client;
 
-use crate::{Expected, PATIENCE, Receiver, Request, Stage};
+use crate::quiet::until_quiet;
+use crate::{Expected, Receiver, Request, Stage, images_that_differ};
 
 /// Within this an outcome is committed, on a machine that is busy with other tests.
 const UNCOMMITTED_MAX: Duration = Duration::from_secs(2);
+/// Within this what a dead process has sent has arrived, and one that lost its session has noticed.
+const IN_FLIGHT_MAX: Duration = Duration::from_millis(500);
 
 /// A receiver, and the action types that its endpoint's filter lets through; none means all.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,8 @@ impl<'a> Subscriber<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     pub expected: usize,
+    /// How many are to hear of it.
+    pub subscribers: usize,
     /// Expected actions that are not in `project_actions`.
     pub lost: usize,
     /// Rows of `project_actions` that nothing expected, or that are there once too often.
@@ -44,58 +49,69 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Waits until everything expected is there or nothing moves any more, then counts.
+    /// Waits until everything has come through or nothing moves any more, then counts. The worker has done its
+    /// last, and the stream has shown all of it.
     pub async fn take(
         stage: &Stage,
         expected: &[Expected],
         subscribers: &[Subscriber<'_>],
     ) -> Self {
-        let mut audit = Self {
-            expected: expected.len(),
-            ..Self::default()
-        };
         let client = stage.connect().await;
-        let count = "select count(*) from project_actions";
-        until_still(expected.len(), async || number(&client, count).await).await;
-        audit.compare_actions(&client, expected).await;
-        audit.compare_rest(&client, subscribers).await;
+        let (mut audit, actions) = Self::of(&client, subscribers).await;
+        audit.expected = expected.len();
+        audit.compare_actions(&actions, expected);
+        // What the stream lost, a comparison of tables may have healed.
+        for (claim, cases) in [
+            (
+                "every action comes from the stream",
+                "select count(*) from tidings.actions where origin <> 'stream'",
+            ),
+            ("there was no gap", "select count(*) from tidings.gaps"),
+        ] {
+            audit.claim(&client, claim, cases).await;
+        }
         audit
     }
 
-    /// The same without an account of the actions, once the condition holds or nothing moves any more.
-    pub async fn of_log(
-        stage: &Stage,
-        subscribers: &[Subscriber<'_>],
-        holds: impl AsyncFn() -> bool,
-    ) -> Self {
-        let mut audit = Self::default();
+    /// The same without an account of the actions, which may come from wherever they do.
+    pub async fn of_log(stage: &Stage, subscribers: &[Subscriber<'_>]) -> Self {
         let client = stage.connect().await;
-        let count = "select count(*) from project_actions";
-        until_still(usize::MAX, async || match holds().await {
-            true => usize::MAX,
-            false => number(&client, count).await,
-        })
-        .await;
-        audit.compare_rest(&client, subscribers).await;
-        audit
+        Self::of(&client, subscribers).await.0
+    }
+
+    async fn of(
+        client: &Client,
+        subscribers: &[Subscriber<'_>],
+    ) -> (Self, HashMap<String, Expected>) {
+        const SEQ: &str = "select seq from tidings.progress";
+        let mut audit = Self {
+            subscribers: subscribers.len(),
+            ..Self::default()
+        };
+        if let Some(claim) = until_quiet(client).await {
+            audit.fault(format!("nothing moves any more, and it is not so: {claim}"));
+        }
+        let seq = number(client, SEQ).await;
+        audit.compare_log(client).await;
+        // What Tidings says of itself is not among them: nobody here has asked for it.
+        let actions = actions(client).await;
+        for subscriber in subscribers {
+            audit.compare_deliveries(subscriber, &actions);
+        }
+        if number(client, SEQ).await != seq {
+            audit.fault("an action came when all was over".to_owned());
+        }
+        (audit, actions)
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.expected += other.expected;
+        self.subscribers = self.subscribers.max(other.subscribers);
         self.lost += other.lost;
         self.duplicated += other.duplicated;
         self.deliveries_lost += other.deliveries_lost;
         self.deliveries_repeated += other.deliveries_repeated;
         self.faults.extend(other.faults);
-    }
-
-    async fn compare_rest(&mut self, client: &Client, subscribers: &[Subscriber<'_>]) {
-        self.compare_log(client).await;
-        // What Tidings says of itself is not among them: nobody here has asked for it.
-        let actions = actions(client).await;
-        for subscriber in subscribers {
-            self.compare_deliveries(subscriber, &actions).await;
-        }
     }
 
     /// Panics, naming the faults, unless all is well. Repeated deliveries are.
@@ -112,28 +128,36 @@ impl Audit {
         }
     }
 
-    async fn compare_actions(&mut self, client: &Client, expected: &[Expected]) {
-        let mut balance: BTreeMap<&Expected, i64> = BTreeMap::new();
-        for expected in expected {
-            *balance.entry(expected).or_default() += 1;
+    fn compare_actions(&mut self, actions: &HashMap<String, Expected>, expected: &[Expected]) {
+        let mut missing: BTreeMap<[&str; 5], Vec<&Expected>> = BTreeMap::new();
+        for action in expected {
+            missing.entry(action.said()).or_default().push(action);
         }
-        let actions = actions(client).await;
         for found in actions.values() {
-            *balance.entry(found).or_default() -= 1;
-        }
-        for (action, balance) in balance {
-            match balance {
-                1.. => self.lost += balance.unsigned_abs() as usize,
-                0 => continue,
-                _ => self.duplicated += balance.unsigned_abs() as usize,
+            let alike = missing.entry(found.said()).or_default();
+            let at = found.committed.start();
+            let place = alike
+                .iter()
+                .position(|action| action.committed.contains(at));
+            match (place, alike.pop()) {
+                (Some(place), Some(last)) if place < alike.len() => alike[place] = last,
+                (Some(_), _) => {}
+                (None, Some(_)) => self.fault(format!("not of its time: {found:?}")),
+                (None, None) => {
+                    self.duplicated += 1;
+                    self.fault(format!("unexpected, or once too often: {found:?}"));
+                }
             }
-            self.fault(format!("{balance:+} missing: {action:?}"));
+        }
+        for action in missing.values().flatten() {
+            self.lost += 1;
+            self.fault(format!("missing: {action:?}"));
         }
     }
 
     /// The log has the same actions, under numbers without gaps, in the order of the commits.
     async fn compare_log(&mut self, client: &Client) {
-        for (claim, faults) in [
+        for (claim, cases) in [
             (
                 "the log and project_actions hold the same rows",
                 "select count(*) from (select * from tidings.actions where origin <> 'notice') a
@@ -160,15 +184,30 @@ impl Audit {
                  where seq <> (select coalesce(max(seq), 0) from tidings.actions)",
             ),
             ("nothing is in quarantine", "select count(*) from tidings.quarantine"),
+            (
+                "what was delivered, and stored as such, is not sent again",
+                "select count(*) from (select from tidings.attempts
+                   where outcome = 'delivered' and replay_id is null
+                   group by endpoint_id, seq having count(*) > 1) as again",
+            ),
         ] {
-            let count = number(client, faults).await;
-            if count != 0 {
-                self.fault(format!("not so in {count} cases: {claim}"));
-            }
+            self.claim(client, claim, cases).await;
+        }
+        let differ = images_that_differ(client).await;
+        if differ != 0 {
+            self.fault(format!("{differ} images are not as their rows are"));
         }
     }
 
-    async fn compare_deliveries(
+    /// One more fault where there are such cases.
+    async fn claim(&mut self, client: &Client, claim: &str, cases: &str) {
+        let count = number(client, cases).await;
+        if count != 0 {
+            self.fault(format!("not so in {count} cases: {claim}"));
+        }
+    }
+
+    fn compare_deliveries(
         &mut self,
         subscriber: &Subscriber<'_>,
         actions: &HashMap<String, Expected>,
@@ -179,7 +218,6 @@ impl Audit {
                 .filter(|(_, action)| subscriber.wants(&action.action_type))
         };
         let receiver = subscriber.receiver;
-        until_still(wanted().count(), async || receiver.accepted().len()).await;
         let accepted = receiver.accepted();
         self.deliveries_lost += wanted()
             .filter(|(id, _)| !accepted.contains_key(*id))
@@ -236,9 +274,8 @@ pub fn unexplained_repeats(receiver: &Receiver, deaths: &[Instant]) -> Vec<Strin
         let Some(before) = last.insert(request.id(), request.at) else {
             continue;
         };
-        let explains = |death: &Instant| {
-            *death + UNCOMMITTED_MAX > before && *death < before + UNCOMMITTED_MAX
-        };
+        let explains =
+            |death: &Instant| before <= *death + IN_FLIGHT_MAX && *death < before + UNCOMMITTED_MAX;
         if !deaths.iter().any(explains) {
             let apart = request.at - before;
             unexplained.push(format!("{} came again after {apart:?}", request.id()));
@@ -249,37 +286,28 @@ pub fn unexplained_repeats(receiver: &Receiver, deaths: &[Instant]) -> Vec<Strin
 
 /// Everything in `project_actions`, by its id.
 async fn actions(client: &Client) -> HashMap<String, Expected> {
-    let query = "select action_id, action_type, coalesce(action_details, ''), coalesce(project_id, '') \
+    let query =
+        "select action_id, action_type, coalesce(action_details, ''), coalesce(project_id, ''),
+                   coalesce(status, ''), coalesce(environment, ''), created_at
                  from project_actions";
     let rows = client.query(query, &[]).await;
     let rows = rows.expect("actions can be read").into_iter();
     rows.map(|row| {
+        let created_at: i64 = row.get(6);
         let action = Expected {
             action_type: row.get(1),
             details: row.get(2),
             project_id: row.get(3),
+            status: row.get(4),
+            environment: row.get(5),
+            committed: created_at..=created_at,
         };
         (row.get(0), action)
     })
     .collect()
 }
 
-/// Waits until the number is reached, or has not moved for long.
-async fn until_still(wanted: usize, number: impl AsyncFn() -> usize) {
-    let (mut before, mut moved) = (0, Instant::now());
-    while moved.elapsed() < PATIENCE {
-        let now = number().await;
-        if now >= wanted {
-            return;
-        }
-        if now != before {
-            (before, moved) = (now, Instant::now());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn number(client: &Client, query: &str) -> usize {
+pub(crate) async fn number(client: &Client, query: &str) -> usize {
     let row = client.query_one(query, &[]).await;
     let row = row.unwrap_or_else(|error| panic!("{error:?} in {query}"));
     usize::try_from(row.get::<_, i64>(0)).expect("a count is not negative")

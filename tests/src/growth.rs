@@ -1,16 +1,19 @@
 //! A worker whose account is of final states: projects that come, get endpoints, and go.
 //!
 //! Each project and each endpoint is a thing of its own name. One that is there in the end must have been
-//! told of once, however many slots were lost meanwhile; one that is gone again, at most once.
+//! told of once, however many slots were lost meanwhile; so must one that is gone again, unless it came while
+//! there was no slot.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_postgres::NoTls;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::faults::Tally;
 use crate::{Audit, Random, Receiver, Stage, Subscriber, eventually};
@@ -21,6 +24,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PROJECTS_MAX: usize = 1000;
 /// A statement grows with its endpoints; one that has so many gets no more.
 const ENDPOINTS_MAX: usize = 30;
+
+/// Where the WAL ends.
+const POSITION: &str = "select pg_current_wal_insert_lsn()";
 
 /// Writers at work; aborted when dropped.
 #[derive(Debug)]
@@ -41,8 +47,17 @@ enum Pace {
 #[derive(Clone, Debug)]
 struct Project {
     id: String,
-    endpoints: Vec<String>,
+    came: Came,
+    endpoints: Vec<(String, Came)>,
     is_there: bool,
+}
+
+/// Between which positions of the WAL the transaction has committed that a thing came with.
+type Came = RangeInclusive<PgLsn>;
+
+/// Of a transaction that is only drawn yet.
+fn unknown() -> Came {
+    PgLsn::from(0)..=PgLsn::from(u64::MAX)
 }
 
 /// What there was, and what of it is still there.
@@ -123,12 +138,37 @@ impl Writer {
                 return self.projects;
             }
             let (sql, changes) = self.play();
-            let done = client.batch_execute(&sql).await;
+            let sql = format!("{POSITION}; begin; {sql}; commit; {POSITION}");
+            let done = client.simple_query(&sql).await;
             // Nothing that happens to the sidecar may be felt here.
-            done.unwrap_or_else(|error| panic!("a worker's statement failed: {error:?} in {sql}"));
+            let done = done
+                .unwrap_or_else(|error| panic!("a worker's statement failed: {error:?} in {sql}"));
+            self.date(&done);
             self.changes.fetch_add(changes, Ordering::Relaxed);
             if now == Pace::Usual {
                 tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// What came with the last transaction is known to have come between the positions that it answered.
+    fn date(&mut self, answers: &[SimpleQueryMessage]) {
+        let positions: Vec<PgLsn> = answers
+            .iter()
+            .filter_map(|answer| match answer {
+                SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+                _ => None,
+            })
+            .collect();
+        let [before, after] = positions[..] else {
+            panic!("two positions are asked for: {answers:?}");
+        };
+        for project in &mut self.projects {
+            let endpoints = project.endpoints.iter_mut().map(|(_, came)| came);
+            for came in endpoints.chain([&mut project.came]) {
+                if *came == unknown() {
+                    *came = before..=after;
+                }
             }
         }
     }
@@ -148,17 +188,27 @@ impl Writer {
         let place = there[self.random.below(there.len())];
         let is_full = self.projects[place].endpoints.len() >= ENDPOINTS_MAX;
         if is_full || self.random.once_in(8) {
-            let project = &mut self.projects[place];
-            project.is_there = false;
-            return format!("delete from projects where project_id = '{}'", project.id);
+            return self.go(place);
         }
         for _ in 0..=self.random.below(2) {
             let endpoint = format!("GET /{}", self.name());
-            self.projects[place].endpoints.push(endpoint);
+            self.projects[place].endpoints.push((endpoint, unknown()));
         }
         let Project { id, endpoints, .. } = &self.projects[place];
         let endpoints = json(endpoints);
         format!("update projects set endpoints = '{endpoints}' where project_id = '{id}'")
+    }
+
+    fn go(&mut self, place: usize) -> String {
+        let project = &mut self.projects[place];
+        project.is_there = false;
+        let sql = format!("delete from projects where project_id = '{}'", project.id);
+        // What comes and goes within one transaction never was.
+        project.endpoints.retain(|(_, came)| *came != unknown());
+        if project.came == unknown() {
+            self.projects.remove(place);
+        }
+        sql
     }
 
     fn places_there(&self) -> Vec<usize> {
@@ -171,6 +221,7 @@ impl Writer {
         let id = self.name();
         self.projects.push(Project {
             id: id.clone(),
+            came: unknown(),
             endpoints: Vec::new(),
             is_there: true,
         });
@@ -191,29 +242,38 @@ impl Grown {
 
     /// Compares what is told with what is there, and with what ever was.
     pub async fn audit(&self, stage: &Stage, all: &Receiver) -> Tally {
-        let audit = Audit::of_log(stage, &[Subscriber::of_all(all)], async || {
-            self.untold(&told(stage).await).count() == 0
-        })
-        .await;
+        let audit = Audit::of_log(stage, &[Subscriber::of_all(all)]).await;
         let mut tally = Tally {
             audit,
             ..Tally::default()
         };
-        let told = told(stage).await;
+        let (told, gaps) = (told(stage).await, gaps(stage).await);
+        // What came in a gap is told, if at all, by whoever compares.
+        let in_gap = |came: &Came| {
+            let overlaps = |gap: &Came| came.start() < gap.end() && gap.start() < came.end();
+            gaps.iter().any(overlaps)
+        };
         let mut known = BTreeSet::new();
         for project in &self.0 {
-            for thing in project.things() {
-                let times = told.get(&thing).copied().unwrap_or(0);
+            for (thing, came) in project.things() {
+                let origins = told.get(&thing).map_or(&[][..], Vec::as_slice);
                 tally.audit.expected += usize::from(project.is_there);
-                tally.audit.duplicated += times.saturating_sub(1);
-                match (times, project.is_there) {
-                    (0, true) => {
+                tally.audit.duplicated += origins.len().saturating_sub(1);
+                let seen = !in_gap(came);
+                match origins {
+                    [] if project.is_there || seen => {
                         tally.audit.lost += 1;
-                        tally.audit.fault(format!("never told: {thing:?}"));
+                        tally
+                            .audit
+                            .fault(format!("never told: {thing:?}, of {came:?}"));
                     }
-                    (0, false) => tally.unobserved += 1,
-                    (1, _) => {}
-                    _ => tally.audit.fault(format!("told {times} times: {thing:?}")),
+                    [] => tally.unobserved += 1,
+                    [origin] if seen && !in_gap(&project.came) && origin != "stream" => {
+                        let fault = format!("{thing:?} of {came:?} is of no gap, and {origin}");
+                        tally.audit.fault(fault);
+                    }
+                    [_] => {}
+                    _ => tally.audit.fault(format!("told {origins:?}: {thing:?}")),
                 }
                 known.insert(thing);
             }
@@ -224,34 +284,35 @@ impl Grown {
         }
         tally
     }
-
-    /// What is there and not told yet.
-    fn untold(&self, told: &BTreeMap<Thing, usize>) -> impl Iterator<Item = Thing> {
-        let there = self.0.iter().filter(|project| project.is_there);
-        there
-            .flat_map(Project::things)
-            .filter(|thing| !told.contains_key(thing))
-    }
 }
 
 /// A project, and one of its endpoints unless it is meant itself.
 type Thing = (String, String);
 
 impl Project {
-    fn things(&self) -> Vec<Thing> {
-        let itself = std::iter::once((self.id.clone(), String::new()));
+    fn things(&self) -> Vec<(Thing, &Came)> {
+        let itself = ((self.id.clone(), String::new()), &self.came);
         let endpoints = self.endpoints.iter();
-        itself
-            .chain(endpoints.map(|endpoint| (self.id.clone(), endpoint.clone())))
+        std::iter::once(itself)
+            .chain(endpoints.map(|(name, came)| ((self.id.clone(), name.clone()), came)))
             .collect()
     }
 }
 
-/// How often each thing was told of, taken from the sentences.
-async fn told(stage: &Stage) -> BTreeMap<Thing, usize> {
-    let query = "select project_id, action_type, action_details from project_actions";
+/// What no stream has shown: from where progress stood to where the next slot begins.
+async fn gaps(stage: &Stage) -> Vec<Came> {
+    let query = "select from_lsn, until_lsn from tidings.gaps where until_lsn is not null";
+    let gaps = stage.connect().await.query(query, &[]).await;
+    let gaps = gaps.expect("gaps can be read").into_iter();
+    gaps.map(|gap| gap.get(0)..=gap.get(1)).collect()
+}
+
+/// The origins of whatever told of each thing, taken from the sentences.
+async fn told(stage: &Stage) -> BTreeMap<Thing, Vec<String>> {
+    let query = "select project_id, action_type, action_details, origin from tidings.actions
+                 where origin <> 'notice'";
     let rows = stage.connect().await.query(query, &[]).await;
-    let mut told = BTreeMap::new();
+    let mut told: BTreeMap<Thing, Vec<String>> = BTreeMap::new();
     for row in rows.expect("actions can be read") {
         let (project, action_type, details): (String, String, String) =
             (row.get(0), row.get(1), row.get(2));
@@ -262,14 +323,15 @@ async fn told(stage: &Stage) -> BTreeMap<Thing, usize> {
             _ => vec![details],
         };
         for thing in things {
-            *told.entry((project.clone(), thing)).or_default() += 1;
+            let origins = told.entry((project.clone(), thing)).or_default();
+            origins.push(row.get(3));
         }
     }
     told
 }
 
-fn json(endpoints: &[String]) -> String {
-    let endpoint = |endpoint: &String| {
+fn json(endpoints: &[(String, Came)]) -> String {
+    let endpoint = |(endpoint, _): &(String, Came)| {
         let path = endpoint.strip_prefix("GET ").unwrap_or(endpoint);
         format!(r#"{{"method": "GET", "path": "{path}"}}"#)
     };

@@ -17,6 +17,9 @@ use crate::{Expected, PATIENCE, Random, Stage, eventually};
 /// Between two tries to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// What the time of a commit may be off by, in seconds.
+const CLOCK_SLACK: i64 = 1;
+
 /// How a load writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -132,7 +135,7 @@ impl Writer {
         while !*stopped.borrow() {
             let mut next = world.clone();
             let plan = next.play(&mut random);
-            let marker = self.marker();
+            let (marker, began) = (self.marker(), seconds());
             let ended = match random.once_in(8) {
                 true => self.roll_back(&client, &plan).await,
                 false => self.write(&client, &plan, &marker).await,
@@ -149,7 +152,12 @@ impl Writer {
             if committed {
                 self.committed.fetch_add(1, Ordering::Relaxed);
                 world = next;
-                expected.extend(plan.expected);
+                // The server's clock is ours, and it rounds down.
+                let within = began - CLOCK_SLACK..=seconds() + CLOCK_SLACK;
+                expected.extend(plan.expected.into_iter().map(|action| Expected {
+                    committed: within.clone(),
+                    ..action
+                }));
             }
             if client.is_closed() {
                 client = self.connect().await;
@@ -257,6 +265,11 @@ impl Writer {
             *client = self.connect().await;
         }
     }
+}
+
+/// Since 1970.
+fn seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 async fn session(url: &str) -> Result<Client, Error> {

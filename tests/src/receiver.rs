@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -65,6 +66,8 @@ struct State {
     requested: AtomicUsize,
     /// Requests whose signature did not hold.
     forged: AtomicUsize,
+    /// What answered requests has panicked.
+    panicked: AtomicBool,
 }
 
 impl Receiver {
@@ -88,6 +91,7 @@ impl Receiver {
             requests: Mutex::default(),
             requested: AtomicUsize::new(0),
             forged: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
         });
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -187,10 +191,13 @@ impl Receiver {
 }
 
 impl Drop for Receiver {
+    /// A test whose harness has failed has shown nothing.
     fn drop(&mut self) {
         if let Some(server) = &self.server {
             server.abort();
         }
+        let panicked = self.state.panicked.load(Ordering::SeqCst);
+        assert!(!panicked || thread::panicking(), "a receiver panicked");
     }
 }
 
@@ -208,7 +215,11 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                     let _ = connection.await;
                 });
             }
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    state.panicked.store(true, Ordering::SeqCst);
+                }
+            }
         }
     }
 }

@@ -168,6 +168,18 @@ impl Stage {
         Sidecar::spawn(&config, &[], self.directory.path().join("second.log"), api)
     }
 
+    /// Leaves the directory when the stage goes: settings, the sidecar's log and the server's, for whoever looks into
+    /// what went wrong. Returns where.
+    pub(crate) fn keep(&mut self) -> PathBuf {
+        // On a full disk it is not there.
+        let _ = std::fs::write(
+            self.directory.path().join("postgres.log"),
+            self.server.log(),
+        );
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
+    }
+
     /// The settings as a file, up to date.
     pub fn config(&self) -> PathBuf {
         static DRAFTS: AtomicU32 = AtomicU32::new(1);
@@ -283,6 +295,15 @@ impl Stage {
             .into_iter()
             .map(|action| action.details)
             .collect()
+    }
+}
+
+impl Drop for Stage {
+    /// A wait that was in vain has ended the test.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("settings and logs are kept in {}", self.keep().display());
+        }
     }
 }
 

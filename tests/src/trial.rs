@@ -1,13 +1,12 @@
 //! A worker, a sidecar and two subscribers, to whom anything may happen.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scratch::Builder;
 use toml::Table;
 
 use crate::{
     Audit, Behaviour, Expected, Load, Pace, Random, Receiver, Sidecar, Stage, Subscriber, Tally,
-    unexplained_repeats,
 };
 
 /// What the second subscriber's filter lets through.
@@ -62,10 +61,20 @@ impl Trial {
         Load::start(&self.stage, "w", &mut self.random, Pace::default()).await
     }
 
-    /// Ends the load, and takes the account of what happened to it into the tally.
-    pub(crate) async fn close(&self, load: Load, mut tally: Tally) -> Tally {
+    /// Ends the load, and takes the account of what happened to it into the tally. These processes are to
+    /// have lived through it all, the account too.
+    pub(crate) async fn close<'a>(
+        &mut self,
+        load: Load,
+        mut tally: Tally,
+        survivors: impl IntoIterator<Item = &'a mut Sidecar>,
+    ) -> Tally {
         let expected = load.stop().await;
         tally.audit.add(self.audit(&expected).await);
+        for sidecar in survivors {
+            tally.outlived(sidecar);
+        }
+        tally.keep(&mut self.stage);
         tally
     }
 
@@ -86,11 +95,6 @@ impl Trial {
             },
         ];
         Audit::take(&self.stage, expected, &subscribers).await
-    }
-    /// What either subscriber got more than once although nothing died about then.
-    pub fn unexplained_repeats(&self, deaths: &[Instant]) -> Vec<String> {
-        let of = |receiver| unexplained_repeats(receiver, deaths);
-        [of(&self.all), of(&self.some)].concat()
     }
 
     /// The subscriber of everything.

@@ -3,6 +3,7 @@
 //! A model of its own: it knows the sentences, and nothing of rules or images. Pure.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use crate::Random;
 
@@ -10,13 +11,33 @@ use crate::Random;
 const ROWS_MAX: usize = 12;
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-/// An action that a committed transaction must come to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An action that a committed transaction must come to, or one that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     pub action_type: String,
     pub details: String,
     pub project_id: String,
+    pub status: String,
+    pub environment: String,
+    /// Between which seconds since 1970 it was committed, as far as the worker can tell.
+    pub committed: RangeInclusive<i64>,
 }
+
+impl Expected {
+    /// What tells it from others.
+    pub(crate) fn said(&self) -> [&str; 5] {
+        [
+            &self.action_type,
+            &self.details,
+            &self.project_id,
+            &self.status,
+            &self.environment,
+        ]
+    }
+}
+
+/// Of an action whose time nobody has kept.
+const EVER: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
 /// A transaction of so many rows, each of which is an action.
 pub fn large_transaction(rows: usize) -> (String, Vec<Expected>) {
@@ -28,6 +49,9 @@ pub fn large_transaction(rows: usize) -> (String, Vec<Expected>) {
         action_type: "project_created".to_owned(),
         details: format!("Project 'Project {n}' created"),
         project_id: format!("p{n}"),
+        status: "success".to_owned(),
+        environment: "development".to_owned(),
+        committed: EVER,
     };
     (sql, (1..=rows).map(expected).collect())
 }
@@ -290,7 +314,8 @@ impl World {
              values ('{id}', '{project}', 'on {id}', '{status}', 'production')"
         ));
         if in_progress {
-            plan.expect("deployment", format!("Deploying to on {id}"), &project);
+            let details = format!("Deploying to on {id}");
+            plan.expect_of(status, "production", "deployment", details, &project);
         }
         plan.touched.insert(id.clone());
         self.deployments.push(Deployment {
@@ -308,20 +333,22 @@ impl World {
         deployment.in_progress = false;
         let Deployment { id, project, .. } = deployment;
         plan.touched.insert(id.clone());
-        let (set, details) = match random.once_in(3) {
+        let (status, set, details) = match random.once_in(3) {
             true => (
-                "status = 'failed', error = 'no room'",
+                "failed",
+                "error = 'no room'",
                 format!("Deployment to on {id} failed: no room"),
             ),
             false => (
-                "status = 'success', url = 'https://x.fly.dev'",
+                "success",
+                "url = 'https://x.fly.dev'",
                 format!("Deployed to on {id}: https://x.fly.dev"),
             ),
         };
         plan.statements.push(format!(
-            "update deployments set {set} where deployment_id = '{id}'"
+            "update deployments set status = '{status}', {set} where deployment_id = '{id}'"
         ));
-        plan.expect("deployment", details, project);
+        plan.expect_of(status, "production", "deployment", details, project);
     }
 
     fn push(&mut self, plan: &mut Plan) {
@@ -330,11 +357,8 @@ impl World {
             "insert into deployments (deployment_id, project_id, kind, repo_url, files_changed) \
              values ('{id}', '{project}', 'push', 'https://git/{id}', 1)"
         ));
-        plan.expect(
-            "github_push",
-            format!("Pushed 1 file to https://git/{id}"),
-            &project,
-        );
+        let details = format!("Pushed 1 file to https://git/{id}");
+        plan.expect_of("success", "", "github_push", details, &project);
     }
 
     fn copy_pushes(&mut self, random: &mut Random, plan: &mut Plan) {
@@ -344,7 +368,7 @@ impl World {
                 "{id}\t{project}\tpush\thttps://git/{id}\t{files}\tsuccess\n"
             ));
             let details = format!("Pushed {files} files to https://git/{id}");
-            plan.expect("github_push", details, &project);
+            plan.expect_of("success", "", "github_push", details, &project);
         }
     }
 
@@ -381,10 +405,25 @@ impl World {
 
 impl Plan {
     fn expect(&mut self, action_type: &str, details: String, project_id: &str) {
+        self.expect_of("success", "development", action_type, details, project_id);
+    }
+
+    /// Of a deployment, which has a status of its own, or of a push, which has no environment.
+    fn expect_of(
+        &mut self,
+        status: &str,
+        environment: &str,
+        action_type: &str,
+        details: String,
+        project_id: &str,
+    ) {
         self.expected.push(Expected {
             action_type: action_type.to_owned(),
             details,
             project_id: project_id.to_owned(),
+            status: status.to_owned(),
+            environment: environment.to_owned(),
+            committed: EVER,
         });
     }
 

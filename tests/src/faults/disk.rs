@@ -48,8 +48,7 @@ pub(super) async fn full(random: Random, runs: usize) -> Tally {
         let room = Instant::now();
         until_it_moves(&trial.stage, &load).await;
         tally.recovered(room.elapsed());
+        tally.hit(disk.kind());
     }
-    tally.hit(disk.kind());
-    tally.outlived(&mut sidecar);
-    trial.close(load, tally).await
+    trial.close(load, tally, [&mut sidecar]).await
 }

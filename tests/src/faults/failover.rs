@@ -29,12 +29,7 @@ pub(super) async fn with_the_slot(random: Random, _runs: usize) -> Tally {
     stage.until(&moves).await;
     tally.recovered(fallen.asked.elapsed());
     load.until_more(50).await;
-    let gaps: i64 = stage.value("select count(*) from tidings.gaps").await;
-    if gaps > 0 {
-        tally.audit.faults.push("a gap is told of".to_owned());
-    }
-    tally.outlived(&mut sidecar);
-    trial.close(load, tally).await
+    trial.close(load, tally, [&mut sidecar]).await
 }
 
 /// What the sidecar had not seen by then is found by comparing tables.
@@ -67,5 +62,6 @@ pub(super) async fn without_the_slot(mut random: Random, _runs: usize) -> Tally 
     tally.audit.add(account.audit);
     tally.unobserved = account.unobserved;
     tally.outlived(&mut sidecar);
+    tally.keep(&mut stage);
     tally
 }

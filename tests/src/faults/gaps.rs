@@ -74,7 +74,7 @@ impl Field {
 
     async fn close(self, sidecar: &mut Sidecar) -> Tally {
         let Self {
-            stage,
+            mut stage,
             all,
             growth,
             mut tally,
@@ -91,6 +91,7 @@ impl Field {
             tally.audit.faults.push(fault);
         }
         tally.outlived(sidecar);
+        tally.keep(&mut stage);
         tally
     }
 }

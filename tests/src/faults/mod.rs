@@ -113,15 +113,37 @@ async fn calm(random: &mut Random) {
     tokio::time::sleep(Duration::from_millis(pause)).await;
 }
 
+/// Who captures, and who delivers, as a number that goes up with each session that takes it over, and how much
+/// is done.
+const CAPTURE: &str = "select array[epoch, seq] from tidings.progress";
+const DELIVERY: &str = "select array[(select sum(epoch)::bigint from tidings.delivery_progress),
+    (select count(*) from tidings.attempts)]";
+
 /// Waits until actions of transactions committed from now on arrive.
 async fn until_it_moves(stage: &Stage, load: &Load) {
+    until_it_recovers(stage, load, CAPTURE, i64::MIN).await;
+}
+
+/// The number of the owner, before something happens to it.
+async fn owner(stage: &Stage, of: &str) -> i64 {
+    stage.value::<Vec<i64>>(of).await[0]
+}
+
+/// Waits until an owner that came after this one has done something, so that what did not hit the one before
+/// is no recovery. Returns the owner's number by then.
+async fn until_it_recovers(stage: &Stage, load: &Load, of: &str, before: i64) -> i64 {
     load.until_more(1).await;
-    let seq = "(select seq from tidings.progress)";
-    let mut before = None;
-    eventually("capture goes on", async || {
-        let now: Option<i64> = stage.try_value(&format!("select {seq}")).await.ok();
-        before = before.or(now);
-        now > before
+    let (mut at, mut owner) = (None, before);
+    eventually("it goes on, under another owner", async || {
+        let Ok(now) = stage.try_value::<Vec<i64>>(of).await else {
+            return false;
+        };
+        owner = now[0];
+        if owner <= before {
+            return false;
+        }
+        now[1] > *at.get_or_insert(now[1])
     })
     .await;
+    owner
 }

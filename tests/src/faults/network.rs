@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use scratch::Server;
 
-use super::{Tally, calm, until_it_moves};
+use super::{CAPTURE, Tally, calm, owner, until_it_recovers};
 use crate::{Fate, Load, Proxy, Random, Sidecar, Trial};
 
 /// What each message is delayed by at most.
@@ -41,14 +41,15 @@ impl Wired {
         for _ in 0..runs {
             calm(&mut self.trial.random).await;
             let fate = fate(&mut self.trial.random);
+            let before = owner(&self.trial.stage, CAPTURE).await;
             self.proxy.end(fate);
             let met = Instant::now();
-            until_it_moves(&self.trial.stage, &self.load).await;
+            until_it_recovers(&self.trial.stage, &self.load, CAPTURE, before).await;
             tally.recovered(met.elapsed());
             tally.hit(format!("{fate:?}"));
         }
-        tally.outlived(&mut self.sidecar);
-        self.trial.close(self.load, tally).await
+        let sidecar = [&mut self.sidecar];
+        self.trial.close(self.load, tally, sidecar).await
     }
 }
 

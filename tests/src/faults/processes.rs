@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use scratch::Server;
 
-use super::{Tally, calm, until_it_moves};
+use super::{CAPTURE, Tally, calm, owner, until_it_recovers};
 use crate::{PATIENCE, Random, Trial, UNOWNED_MAX, eventually};
 
 async fn trial(random: Random) -> Trial {
@@ -18,18 +18,18 @@ pub(super) async fn sidecar_killed(random: Random, runs: usize) -> Tally {
     let load = trial.load().await;
     for run in 1..=runs {
         calm(&mut trial.random).await;
+        let before = owner(&trial.stage, CAPTURE).await;
         sidecar.kill9().await;
         let killed = Instant::now();
         sidecar = trial.stage.spawn(&[]);
         if run < runs && trial.random.once_in(3) {
             tally.runs += 1;
         } else {
-            until_it_moves(&trial.stage, &load).await;
+            until_it_recovers(&trial.stage, &load, CAPTURE, before).await;
             tally.recovered(killed.elapsed());
         }
     }
-    tally.outlived(&mut sidecar);
-    trial.close(load, tally).await
+    trial.close(load, tally, [&mut sidecar]).await
 }
 
 pub(super) async fn sidecar_terminated(random: Random, runs: usize) -> Tally {
@@ -38,17 +38,17 @@ pub(super) async fn sidecar_terminated(random: Random, runs: usize) -> Tally {
     let load = trial.load().await;
     for _ in 0..runs {
         calm(&mut trial.random).await;
+        let before = owner(&trial.stage, CAPTURE).await;
         let told = Instant::now();
         let ended = sidecar.terminate(PATIENCE).await;
         if !ended.success() {
             tally.audit.faults.push(format!("it ended with {ended}"));
         }
         sidecar = trial.stage.spawn(&[]);
-        until_it_moves(&trial.stage, &load).await;
+        until_it_recovers(&trial.stage, &load, CAPTURE, before).await;
         tally.recovered(told.elapsed());
     }
-    tally.outlived(&mut sidecar);
-    let mut tally = trial.close(load, tally).await;
+    let mut tally = trial.close(load, tally, [&mut sidecar]).await;
     if tally.audit.deliveries_repeated > 0 {
         let repeated = "a stop in good order has repeated deliveries".to_owned();
         tally.audit.faults.push(repeated);
@@ -56,18 +56,15 @@ pub(super) async fn sidecar_terminated(random: Random, runs: usize) -> Tally {
     tally
 }
 
-/// Beside a process that captures and lives. A recovery is over when the new one holds all shards. What
-/// was under way when one died, and nothing else, may come again.
+/// Beside a process that captures and lives. A recovery is over when the new one holds all shards.
 pub(super) async fn deliverer_killed(random: Random, runs: usize) -> Tally {
     let (mut trial, mut tally) = (trial(random).await, Tally::default());
-    let (_capture, mut deliverer) = trial.run_apart().await;
+    let (mut capture, mut deliverer) = trial.run_apart().await;
     let load = trial.load().await;
-    let mut deaths = Vec::new();
     for run in 1..=runs {
         calm(&mut trial.random).await;
         deliverer.kill9().await;
         let killed = Instant::now();
-        deaths.push(killed);
         let moment = trial.stage.moment().await;
         deliverer = trial.stage.spawn(&["--roles", "deliver"]);
         if run < runs && trial.random.once_in(3) {
@@ -82,11 +79,7 @@ pub(super) async fn deliverer_killed(random: Random, runs: usize) -> Tally {
         eventually("delivery goes on", async || trial.requested() > before).await;
     }
     tally.promise("an owner of the shards", UNOWNED_MAX);
-    tally.outlived(&mut deliverer);
-    let mut tally = trial.close(load, tally).await;
-    tally
-        .audit
-        .faults
-        .extend(trial.unexplained_repeats(&deaths));
-    tally
+    trial
+        .close(load, tally, [&mut capture, &mut deliverer])
+        .await
 }

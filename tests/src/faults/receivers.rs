@@ -47,8 +47,7 @@ pub(super) async fn misbehave(random: Random, runs: usize) -> Tally {
         .await;
         tally.recovered(well.elapsed());
     }
-    tally.outlived(&mut sidecar);
-    trial.close(load, tally).await
+    trial.close(load, tally, [&mut sidecar]).await
 }
 
 fn draw(random: &mut Random) -> Behaviour {

@@ -7,18 +7,16 @@ use std::time::Instant;
 
 use scratch::Server;
 
-use super::{Tally, until_it_moves};
-use crate::{Load, PATIENCE, Proxy, Random, Trial};
+use super::{CAPTURE, DELIVERY, Tally, owner, until_it_recovers};
+use crate::{PATIENCE, Place, Proxy, Random, Trial};
 
 /// Messages past the end of a transaction that are held too: those of its confirm, and the beginning of the next.
 const BEYOND: usize = 4;
 
-/// Attempts that are committed.
-const SETTLED: &str = "select count(*) from tidings.attempts";
 const IS_READ: &str = "(select active from pg_replication_slots where slot_name = 'tidings')";
 
-/// Of so many runs one ends before a confirm, and one after it.
-const CONFIRM_EACH: usize = 6;
+/// Of so many runs one ends at each of the places.
+const CYCLE: usize = 8;
 
 /// Whose transactions are broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +47,8 @@ pub(super) async fn settle_cut(random: Random, runs: usize) -> Tally {
     sweep(random, runs, Of::Deliver, End::Cut).await
 }
 
-/// Goes through a transaction from its first message to its last, evenly in so many runs.
+/// Goes through a transaction from its first message to its last, evenly in so many runs. The places where it is
+/// done for good are few among so many messages, so some runs wait for each.
 async fn sweep(random: Random, runs: usize, of: Of, end: End) -> Tally {
     let mut trial = Trial::prepare(Server::builder().fast(), random).await;
     let mut tally = Tally::default();
@@ -67,21 +66,22 @@ async fn sweep(random: Random, runs: usize, of: Of, end: End) -> Tally {
     // The subscribers are known by then, and are told of all that the load does.
     trial.stage.until_shards_are_held(&[64]).await;
     let load = trial.load().await;
-    until_it_works(&trial, &load, of).await;
+    until_it_recovers(&trial.stage, &load, of.standing(), i64::MIN).await;
+    let places = of.places();
     let messages = until_reached(proxy.count_messages()).await + BEYOND;
     let first = trial.random.below(messages);
+    let sweeps = (0..runs).filter(|run| run % CYCLE >= places.len());
+    let (sweeps, mut swept) = (sweeps.count(), 0);
     for run in 0..runs {
-        let after = first + (run * messages).div_ceil(runs.min(messages));
-        // Confirms are few among so many messages, so some runs wait for one.
-        let next = match (of, run % CONFIRM_EACH) {
-            (Of::Capture, 0) => until_reached(proxy.hold_at_confirm(false)).await,
-            (Of::Capture, 1) => {
-                until_reached(proxy.hold_at_confirm(true)).await;
-                "whatever follows a confirm".to_owned()
-            }
-            _ => until_reached(proxy.hold_after(after % messages)).await,
+        let held = if let Some(place) = places.get(run % CYCLE) {
+            until_reached(proxy.hold_at(*place)).await
+        } else {
+            let after = first + (swept * messages).div_ceil(sweeps.min(messages));
+            swept += 1;
+            until_reached(proxy.hold_after(after % messages)).await
         };
-        tally.hit(next);
+        let before = owner(&trial.stage, of.standing()).await;
+        tally.hit(held);
         let ended = Instant::now();
         process = match end {
             End::Cut => {
@@ -94,13 +94,17 @@ async fn sweep(random: Random, runs: usize, of: Of, end: End) -> Tally {
                 trial.stage.spawn(&["--roles", of.role()])
             }
         };
-        until_it_works(&trial, &load, of).await;
+        until_it_recovers(&trial.stage, &load, of.standing(), before).await;
         tally.recovered(ended.elapsed());
     }
-    tally.outlived(&mut process);
+    for place in places.iter().take(runs) {
+        if !tally.hits.keys().any(|held| place.is(held)) {
+            tally.fault(format!("nothing was held at {place:?}"));
+        }
+    }
     trial.stage.settings.set("database.url", direct);
-    tally.outlived(&mut other);
-    trial.close(load, tally).await
+    let both = [&mut process, &mut other];
+    trial.close(load, tally, both).await
 }
 
 impl Of {
@@ -111,21 +115,31 @@ impl Of {
         }
     }
 
+    /// Whose number goes up with each of its owners, and with it what they do.
+    fn standing(self) -> &'static str {
+        match self {
+            Self::Capture => CAPTURE,
+            Self::Deliver => DELIVERY,
+        }
+    }
+
+    /// Who delivers confirms nothing.
+    fn places(self) -> &'static [Place] {
+        match self {
+            Self::Capture => &[
+                Place::Commit,
+                Place::Committed,
+                Place::Confirm,
+                Place::Confirmed,
+            ],
+            Self::Deliver => &[Place::Commit, Place::Committed],
+        }
+    }
+
     fn other(self) -> &'static str {
         match self {
             Self::Capture => "deliver",
             Self::Deliver => "capture",
-        }
-    }
-}
-
-async fn until_it_works(trial: &Trial, load: &Load, of: Of) {
-    match of {
-        Of::Capture => until_it_moves(&trial.stage, load).await,
-        Of::Deliver => {
-            load.until_more(1).await;
-            let settled: i64 = trial.stage.value(SETTLED).await;
-            trial.stage.until(&format!("({SETTLED}) > {settled}")).await;
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Audit, Sidecar};
+use crate::{Audit, Sidecar, Stage};
 
 /// What the rounds of a scenario came to.
 #[derive(Clone, Debug, Default)]
@@ -27,15 +27,30 @@ impl Tally {
         *self.hits.entry(what.into()).or_default() += 1;
     }
 
-    /// What the product promises of each recovery, at twice its value: the machine does other things too.
+    pub(super) fn fault(&mut self, fault: impl Into<String>) {
+        self.audit.faults.push(fault.into());
+    }
+
+    /// What the product promises of each recovery.
     pub(super) fn promise(&mut self, what: &str, promised: Duration) {
-        let late = self.recoveries.iter().filter(|took| **took > 2 * promised);
-        let late = late.map(|took| format!("{what} took {took:?}, and {promised:?} is promised"));
-        self.audit.faults.extend(late);
+        for took in self.recoveries.clone() {
+            self.promise_of(what, took, promised);
+        }
+    }
+
+    /// What the product promises of this. In `make test`, where the machine does other things too and nothing is
+    /// built for speed, twice that is let pass.
+    pub(super) fn promise_of(&mut self, what: &str, took: Duration, promised: Duration) {
+        let most = promised * if cfg!(debug_assertions) { 2 } else { 1 };
+        if took > most {
+            self.fault(format!(
+                "{what} took {took:?}, and {promised:?} is promised"
+            ));
+        }
     }
 
     /// The process that lived through it all does live, and nothing in it panicked.
-    pub(super) fn outlived(&mut self, sidecar: &mut Sidecar) {
+    pub(crate) fn outlived(&mut self, sidecar: &mut Sidecar) {
         if !sidecar.is_running() {
             self.audit.faults.push("the sidecar has ended".to_owned());
         }
@@ -43,6 +58,14 @@ impl Tally {
             self.audit
                 .faults
                 .push("its log tells of a panic".to_owned());
+        }
+    }
+
+    /// Whoever looks into a round that is not clean finds its settings and logs.
+    pub(crate) fn keep(&mut self, stage: &mut Stage) {
+        if !self.is_clean() {
+            let kept = stage.keep();
+            self.fault(format!("settings and logs are kept in {}", kept.display()));
         }
     }
 
@@ -103,8 +126,9 @@ mod tests {
         assert_eq!((sum.runs, sum.hits["COMMIT"]), (3, 3));
         assert_eq!(sum.recovery(50), Some(Duration::from_secs(2)));
         assert_eq!(sum.recovery(100), Some(Duration::from_secs(3)));
-        sum.promise("a recovery", Duration::from_secs(1));
-        assert_eq!(sum.audit.faults.len(), 1, "3 s is more than twice 1 s");
+        let promised = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 2 });
+        sum.promise("a recovery", promised);
+        assert_eq!(sum.audit.faults.len(), 1, "only 3 s is too much");
         let mut lost = Tally::default();
         lost.audit.lost = 1;
         assert!(!lost.is_clean());

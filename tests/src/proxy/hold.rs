@@ -8,6 +8,7 @@ use super::HEADER_BYTES;
 
 /// How the sidecar's driver begins a transaction that writes.
 const BEGIN: &str = "START TRANSACTION";
+const COMMIT: &str = "COMMIT";
 
 /// Who says a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,33 @@ pub(super) enum Speaker {
     Sidecar,
     Server,
 }
+
+/// A place that a transaction comes by once among a hundred messages, and that decides what is done for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before the COMMIT of a transaction that writes.
+    Commit,
+    /// Before the answer to it: it is done, and the sidecar does not know.
+    Committed,
+    /// Before a status update that confirms more.
+    Confirm,
+    /// Once that has passed, before whatever comes next.
+    Confirmed,
+}
+
+impl Place {
+    /// Whether that is where this message was held, in the words of [`describe`].
+    pub fn is(self, held: &str) -> bool {
+        match self {
+            Self::Commit => held == "> COMMIT",
+            Self::Committed => held == "< COMMIT done",
+            Self::Confirm => held == "> confirm",
+            Self::Confirmed => held.ends_with(AFTER_CONFIRM),
+        }
+    }
+}
+
+const AFTER_CONFIRM: &str = " after a confirm";
 
 #[derive(Debug)]
 pub(super) struct Hold {
@@ -33,9 +61,9 @@ enum Count {
     /// The messages of the next transaction, up to where it is held; without such an end, to the
     /// beginning of the one after it.
     Ordered(Option<usize>),
-    /// To the next status update that confirms more; to what comes after it, if that is asked.
-    Confirm { past: bool },
-    /// To whatever comes next.
+    /// To such a place; of the transaction that this connection has begun, where it is in one.
+    At { place: Place, of: Option<u64> },
+    /// To whatever comes next after a confirm.
     Next,
     Running {
         connection: u64,
@@ -59,8 +87,8 @@ impl Hold {
         self.until(Count::Ordered(Some(messages))).await
     }
 
-    pub(super) async fn at_confirm(&self, past: bool) -> String {
-        self.until(Count::Confirm { past }).await
+    pub(super) async fn at(&self, place: Place) -> String {
+        self.until(Count::At { place, of: None }).await
     }
 
     async fn until(&self, count: Count) -> String {
@@ -94,25 +122,52 @@ impl Hold {
         confirms: bool,
     ) {
         let mut held = self.held.subscribe();
-        if self.reaches(connection, speaker, frame, confirms) {
-            self.held.send_replace(Some(describe(speaker, frame)));
+        if let Some(behind) = self.reaches(connection, speaker, frame, confirms) {
+            let next = describe(speaker, frame) + behind;
+            self.held.send_replace(Some(next));
         }
         // The sender lives as long as this does.
         let _ = held.wait_for(Option::is_none).await;
     }
 
-    /// Whether this is the message that is not to pass.
-    fn reaches(&self, connection: u64, speaker: Speaker, frame: &[u8], confirms: bool) -> bool {
+    /// Whether this is the message that is not to pass, and what more is to be said of it.
+    fn reaches(
+        &self,
+        connection: u64,
+        speaker: Speaker,
+        frame: &[u8],
+        confirms: bool,
+    ) -> Option<&'static str> {
         let mut count = self.lock();
         let begins = speaker == Speaker::Sidecar && text(frame) == Some(BEGIN);
+        let commits = text(frame) == Some(COMMIT);
         match *count {
             Count::Next => {
                 *count = Count::Nothing;
-                return true;
+                return Some(AFTER_CONFIRM);
             }
-            Count::Confirm { past } if confirms => {
-                *count = if past { Count::Next } else { Count::Nothing };
-                return !past;
+            Count::At { place, of } => {
+                let is_there = match place {
+                    Place::Commit => {
+                        speaker == Speaker::Sidecar && commits && of == Some(connection)
+                    }
+                    Place::Committed => {
+                        speaker == Speaker::Server && commits && of == Some(connection)
+                    }
+                    Place::Confirm | Place::Confirmed => confirms,
+                };
+                if is_there && place == Place::Confirmed {
+                    *count = Count::Next;
+                    return None;
+                }
+                if is_there {
+                    *count = Count::Nothing;
+                    return Some("");
+                }
+                if begins {
+                    let of = Some(connection);
+                    *count = Count::At { place, of };
+                }
             }
             Count::Ordered(end) if begins => {
                 *count = Count::Running {
@@ -128,9 +183,9 @@ impl Hold {
             } if begins && of == connection => {
                 *count = Count::Nothing;
                 self.counted.send_replace(Some(passed));
-                return false;
+                return None;
             }
-            Count::Nothing | Count::Confirm { .. } | Count::Ordered(_) | Count::Running { .. } => {}
+            Count::Nothing | Count::Ordered(_) | Count::Running { .. } => {}
         }
         let Count::Running {
             connection: of,
@@ -138,17 +193,17 @@ impl Hold {
             end,
         } = &mut *count
         else {
-            return false;
+            return None;
         };
         if *of != connection && !confirms {
-            return false;
+            return None;
         }
         if *end == Some(*passed) {
             *count = Count::Nothing;
-            return true;
+            return Some("");
         }
         *passed += 1;
-        false
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -169,7 +224,7 @@ fn describe(speaker: Speaker, frame: &[u8]) -> String {
     let tag = frame.first().copied().unwrap_or_default();
     let said = match (speaker, tag) {
         (Speaker::Sidecar, b'Q') => match text(frame) {
-            Some(control @ (BEGIN | "COMMIT" | "ROLLBACK")) => control.to_owned(),
+            Some(control @ (BEGIN | COMMIT | "ROLLBACK")) => control.to_owned(),
             _ => "Query".to_owned(),
         },
         (Speaker::Sidecar, b'd') => "confirm".to_owned(),

@@ -8,8 +8,9 @@ mod damage;
 mod hold;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub use self::damage::Damage;
 use self::damage::Spoiler;
 use self::hold::Hold;
+pub use self::hold::Place;
 use crate::{Random, Stage};
 
 /// A tag and a length that counts itself.
@@ -60,6 +62,8 @@ struct State {
     delay: Mutex<Option<(Duration, Random)>>,
     /// What becomes of the connections made before it was last sent.
     fate: watch::Sender<Fate>,
+    /// What carried a connection has panicked.
+    panicked: AtomicBool,
 }
 
 impl Proxy {
@@ -82,6 +86,7 @@ impl Proxy {
             hold: Hold::default(),
             delay: Mutex::default(),
             fate: watch::Sender::new(Fate::Cut),
+            panicked: AtomicBool::new(false),
         });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self {
@@ -134,10 +139,9 @@ impl Proxy {
         self.state.hold.after(messages).await
     }
 
-    /// Waits for the next status update that confirms more than the last one, and holds everything before it, or
-    /// once it has `passed`. Says what would have come next.
-    pub async fn hold_at_confirm(&self, passed: bool) -> String {
-        self.state.hold.at_confirm(passed).await
+    /// Waits until the sidecar comes by such a place, and holds everything there. Says what would have come next.
+    pub async fn hold_at(&self, place: Place) -> String {
+        self.state.hold.at(place).await
     }
 
     /// Counts the messages of one such transaction: from its beginning to that of the next.
@@ -157,8 +161,11 @@ impl Proxy {
 }
 
 impl Drop for Proxy {
+    /// A test whose harness has failed has shown nothing.
     fn drop(&mut self) {
         self.acceptor.abort();
+        let panicked = self.state.panicked.load(Ordering::SeqCst);
+        assert!(!panicked || thread::panicking(), "the proxy panicked");
     }
 }
 
@@ -198,7 +205,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 number += 1;
                 connections.spawn(carrier::carry(number, client, Arc::clone(&state)));
             }
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    state.panicked.store(true, Ordering::SeqCst);
+                }
+            }
         }
     }
 }
