@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use tests::{SCENARIOS, Scenario};
 
-const USAGE: &str = "usage: faults [SCENARIO…] [--seed N] [--runs N] [--at-once N] [--write FILE]\n       \
-                     faults SCENARIO --round N [--runs N]";
+const USAGE: &str = "usage: faults [SCENARIO…] [--seed N] [--runs N] [--at-once N]\n       \
+                     faults SCENARIO --round N [--runs N]\n       \
+                     faults --write FILE [--seed N] [--at-once N]";
 /// Most of a round is waiting.
 const AT_ONCE: usize = 2;
 
@@ -47,6 +48,11 @@ impl Arguments {
         }
         if read.round.is_some() && read.scenarios.len() != 1 {
             return Err(format!("--round needs the one scenario it is of\n{USAGE}"));
+        }
+        if read.write.is_some() && (!read.scenarios.is_empty() || read.runs.is_some()) {
+            return Err(format!(
+                "--write is for every scenario, as often as it is to be done\n{USAGE}"
+            ));
         }
         if read.scenarios.is_empty() {
             read.scenarios = SCENARIOS.iter().collect();

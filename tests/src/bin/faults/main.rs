@@ -1,8 +1,9 @@
 //! `make faults`: every scenario of the fault matrix, often, and what was lost, which must be nothing.
 //!
-//! `faults [SCENARIO…] [--seed N] [--runs N] [--at-once N] [--write FILE]` plays rounds, each on a stage of
-//! its own and with a seed of its own. `faults SCENARIO --round N [--runs N]` plays the one round of that
-//! seed again. Exits with 1 if anything was lost, is there twice, or is not as it must be.
+//! `faults [SCENARIO…] [--seed N] [--runs N] [--at-once N]` plays rounds, each on a stage of its own and with
+//! a seed of its own. `faults SCENARIO --round N [--runs N]` plays the one round of that seed again.
+//! `faults --write FILE` plays everything and writes the page, if it is clean. Exits with 1 if anything was
+//! lost, is there twice, or is not as it must be.
 
 mod arguments;
 mod machine;
@@ -33,12 +34,21 @@ fn main() -> ExitCode {
         .map_or_else(Random::from_environment, Random::new);
     let seed = random.seed();
     println!("{}", page::heading());
-    let (began, mut lines, mut clean) = (Instant::now(), Vec::new(), true);
+    let (began, mut lines, mut unplayed) = (Instant::now(), Vec::new(), Vec::new());
+    let mut clean = true;
     for scenario in &arguments.scenarios {
-        let rounds = rounds(scenario, &arguments, &mut random.fork());
-        if rounds.is_empty() {
+        // Drawn for it whether or not it is played, so that the others are as on another major.
+        let mut random = random.fork();
+        if machine::postgres_major() < scenario.since() {
+            println!(
+                "{}: not before Postgres {}",
+                scenario.name,
+                scenario.since()
+            );
+            unplayed.push(*scenario);
             continue;
         }
+        let rounds = rounds(scenario, &arguments, &mut random);
         let tally = round::play(rounds, arguments.at_once);
         println!("{}", page::line(scenario, &tally));
         for fault in &tally.audit.faults {
@@ -49,7 +59,14 @@ fn main() -> ExitCode {
     }
     println!("\n{} s in all, seed {seed}", began.elapsed().as_secs());
     if let Some(path) = &arguments.write {
-        let page = page::render(&lines, seed, began.elapsed());
+        if !clean {
+            eprintln!(
+                "{} is not written: it tells of runs that were clean",
+                path.display()
+            );
+            return ExitCode::FAILURE;
+        }
+        let page = page::render(&lines, &unplayed, seed, began.elapsed());
         if let Err(error) = std::fs::write(path, page) {
             eprintln!("{}: {error}", path.display());
             return ExitCode::from(2);
@@ -61,14 +78,6 @@ fn main() -> ExitCode {
 /// As many as it takes for all runs, or the one that is asked for.
 fn rounds(scenario: &'static Scenario, arguments: &Arguments, random: &mut Random) -> Vec<Round> {
     let mut left = scenario.runs.min(arguments.runs.unwrap_or(usize::MAX));
-    if machine::postgres_major() < scenario.since() {
-        println!(
-            "{}: not before Postgres {}",
-            scenario.name,
-            scenario.since()
-        );
-        return Vec::new();
-    }
     if let Some(seed) = arguments.round {
         let runs = arguments.runs.unwrap_or(scenario.round);
         return vec![Round {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use tests::{Scenario, Tally};
+use tests::{Audit, Scenario, Tally};
 
 use crate::{Line, machine};
 
@@ -14,17 +14,18 @@ const INTRODUCTION: &str = "\
 subscribers listen, at moments that a seed decides. The worker keeps an account of what it committed; when all is
 over, `project_actions`, the action log and what the subscribers accepted are compared with it.
 
-- **runs**: how often it was done. **actions**: those that the committed transactions must give.
+- **runs**: how often it was done. **actions**: those that the committed transactions must give. Where the slot
+  itself is lost, every row's final state is told once, and this counts what is there in the end: projects and
+  their endpoints, several of which one action may tell of.
 - **lost** and **twice** are actions, **undelivered** notifications that a subscriber never accepted. They are 0,
-  or `make faults` fails. **repeated** notifications came again under the same webhook-id, as they may
-  (at least once).
-- **unobserved**: where the slot itself is lost, every row's final state is told once; this counts what came and
-  went meanwhile, which nobody can know and nobody claims.
+  or this page is not written. **repeated** notifications came again under the same webhook-id, as they may
+  (at least once). `-` where nobody subscribes.
+- **unobserved**: what came while there was no slot and went again, which nobody can know and nobody claims.
 - **recovery**: from the fault (of a server: from its return) to the first new action; for a process that only
   delivers until all shards have an owner, for a lost slot until all tables are compared, for a subscriber from the
   end of its misbehaviour to the next delivery. Rounds run two at once.
 
-A round that fails prints how to play it again. `make test` plays a short cut of every scenario.
+A round that fails prints how to play it again. `make test` plays a short cut of every scenario but `large-*`.
 ";
 
 pub(crate) fn heading() -> String {
@@ -52,8 +53,8 @@ pub(crate) fn line(scenario: &Scenario, tally: &Tally) -> String {
         audit.expected,
         audit.lost,
         audit.duplicated,
-        audit.deliveries_lost,
-        audit.deliveries_repeated,
+        of_deliveries(audit, audit.deliveries_lost),
+        of_deliveries(audit, audit.deliveries_repeated),
         tally.unobserved,
         seconds(tally.recovery(50)),
         seconds(tally.recovery(100)),
@@ -64,6 +65,14 @@ pub(crate) fn line(scenario: &Scenario, tally: &Tally) -> String {
     line
 }
 
+/// A number that says nothing where nobody subscribed.
+fn of_deliveries(audit: &Audit, number: usize) -> String {
+    match audit.subscribers {
+        0 => "-".to_owned(),
+        _ => number.to_string(),
+    }
+}
+
 fn seconds(time: Option<Duration>) -> String {
     time.map_or_else(
         || "-".to_owned(),
@@ -71,7 +80,7 @@ fn seconds(time: Option<Duration>) -> String {
     )
 }
 
-pub(crate) fn render(lines: &[Line], seed: u64, took: Duration) -> String {
+pub(crate) fn render(lines: &[Line], unplayed: &[&Scenario], seed: u64, took: Duration) -> String {
     let mut page = INTRODUCTION.to_owned();
     let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let (machine, minutes) = (machine::describe(), took.as_secs() / 60);
@@ -92,11 +101,18 @@ pub(crate) fn render(lines: &[Line], seed: u64, took: Duration) -> String {
             audit.expected,
             audit.lost,
             audit.duplicated,
-            audit.deliveries_lost,
-            audit.deliveries_repeated,
+            of_deliveries(audit, audit.deliveries_lost),
+            of_deliveries(audit, audit.deliveries_repeated),
             tally.unobserved,
             seconds(tally.recovery(50)),
             seconds(tally.recovery(100)),
+        );
+    }
+    for scenario in unplayed {
+        let (name, since) = (scenario.name, scenario.since());
+        let _ = writeln!(
+            page,
+            "\n`{name}` was not played: it needs Postgres {since}."
         );
     }
     page += &hits(lines);
