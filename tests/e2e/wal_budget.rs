@@ -48,6 +48,22 @@ async fn grow_to(stage: &Stage, percent: i32) {
     }
 }
 
+/// What a line of the log says of the budget's share.
+fn percent(line: &str) -> Option<u32> {
+    let (before, _) = line.split_once(" % of what it may")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+/// What a sidecar saw the slot keep back when it last looked.
+async fn retained(sidecar: &Sidecar) -> f64 {
+    let (_, metrics) = sidecar.get("/metrics").await.expect("the API answers");
+    let mut values = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("tidings_slot_retained_bytes "));
+    let value = values.next().expect("the slot is measured");
+    value.trim().parse().expect("a gauge is a number")
+}
+
 /// A row that can not be told of, so that nothing after it is confirmed.
 async fn blocked(stage: &Stage) -> (Sidecar, Client) {
     let sidecar = stage.run().await;
@@ -192,8 +208,17 @@ async fn a_standby_leaves_the_slot_to_the_process_that_holds_it() {
     sidecar.freeze();
     stage.execute(&insert("unseen")).await;
     grow_to(&stage, 100).await;
-    eventually("the standby sees it", async || {
-        standby.log().contains("keeps back")
+    eventually("the standby sees that it is too much", async || {
+        let log = standby.log();
+        let mut told = log.lines().filter(|line| line.contains("keeps back"));
+        told.any(|line| percent(line) >= Some(100))
+    })
+    .await;
+    // And looks once more, which it tells of once it has.
+    let seen = retained(&standby).await;
+    stage.grow_wal(1).await;
+    eventually("the standby has looked again", async || {
+        retained(&standby).await > seen
     })
     .await;
     assert_eq!(stage.value::<i64>(&format!("select {SLOTS}")).await, 1);
