@@ -1,8 +1,8 @@
 //! A short cut of the fault matrix: whatever goes wrong, nothing is lost and nothing is there twice.
 //! `make faults` does each of these often.
 
-use scratch::Binaries;
-use tests::{Random, Scenario};
+use scratch::{Binaries, Server};
+use tests::{Random, Scenario, Trial};
 
 /// Plays one round, and panics unless nothing is lost or there twice.
 async fn play(name: &str) {
@@ -66,4 +66,56 @@ short_cut! {
     after_a_failover_without_the_slot_every_final_state_is_told_once: "failover-without-slot";
     after_10_000_unobserved_changes_every_final_state_is_told_once_and_marked: "10,000-unobserved";
     subscribers_that_misbehave_get_everything_in_the_end: "receiver-faults";
+}
+
+/// What is done behind the sidecar's back, and what the account says of it.
+const TAMPERED: [(&str, &str); 6] = [
+    (
+        r#"update tidings.images set row = row || '{"status": "other"}'
+           where (table_id, key) = (select table_id, key from tidings.images where row ? 'status' limit 1)"#,
+        "1 images are not as their rows are",
+    ),
+    (
+        "insert into tidings.attempts
+           (attempted_at, seq, endpoint_id, action_id, attempt, outcome, status, latency_ms)
+         select attempted_at + interval '1 ms', seq, endpoint_id, action_id, attempt, outcome, status, latency_ms
+         from tidings.attempts where outcome = 'delivered' limit 1",
+        "not so in 1 cases: what was delivered, and stored as such, is not sent again",
+    ),
+    (
+        "update tidings.actions set origin = 'reconciled' where seq = 1",
+        "not so in 1 cases: every action comes from the stream",
+    ),
+    (
+        "insert into tidings.gaps (reason, from_lsn, until_lsn, rebuilt_at) values ('x', '0/1', '0/2', now())",
+        "not so in 1 cases: there was no gap",
+    ),
+    (
+        "update tidings.actions set created_at = created_at - 1000 where seq = 2;
+         update project_actions p set created_at = a.created_at
+         from tidings.actions a where a.action_id = p.action_id and seq = 2",
+        "not of its time: ",
+    ),
+    (
+        "update tidings.actions set environment = 'elsewhere' where seq = 3;
+         update project_actions p set environment = 'elsewhere'
+         from tidings.actions a where a.action_id = p.action_id and seq = 3",
+        "unexpected, or once too often: ",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_tells_of_everything_that_is_changed_behind_the_sidecars_back() {
+    let mut trial = Trial::prepare(Server::builder().fast(), Random::from_environment()).await;
+    let _sidecar = trial.stage.run().await;
+    let load = trial.load().await;
+    load.until_more(100).await;
+    let expected = load.stop().await;
+    trial.audit(&expected).await.assert_clean();
+    for (change, told) in TAMPERED {
+        trial.stage.execute(change).await;
+        let audit = trial.audit(&expected).await;
+        let is_told = audit.faults.iter().any(|fault| fault.starts_with(told));
+        assert!(is_told, "{told:?} is not among {:#?}", audit.faults);
+    }
 }
