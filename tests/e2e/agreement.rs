@@ -189,7 +189,7 @@ async fn all_agree_from_before_setup_to_a_lost_slot() {
     let sidecar = stage.spawn(&[]);
     let says = "The new slot waits for transactions that are open";
     // The server has the new slot at once, and whoever makes it holds it.
-    let making = stopped("a lost slot is made anew", says, ("slot", "ok"));
+    let making = stopped("a lost slot is made anew", says, ("slot", "warn"));
     agree(&stage, &[(&sidecar, 503, "stopped")], making).await;
     worker.batch_execute("rollback").await.unwrap();
     agree(&stage, &[(&sidecar, 200, "active")], running()).await;

@@ -20,6 +20,7 @@ fn assert_shape(status: &Value) {
         "state",
         "moves",
         "reason",
+        "standbys",
         "slot",
         "gap",
         "progress",

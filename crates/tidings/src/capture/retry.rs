@@ -210,8 +210,7 @@ impl Writer<'_> {
         )))
     }
 
-    /// The row of an action that `project_actions` refused. False where a lock stood in the way.
-    /// False where somebody holds what it needs.
+    /// The row of an action that `project_actions` refused. False where somebody holds what it needs.
     async fn write_again(&mut self, id: i64, seq: i64) -> Result<bool, Fault> {
         let tried = |outcome| Batch {
             retried: vec![Retried { id, outcome }],

@@ -56,7 +56,8 @@ impl Database {
         Target::parse(self.url.expose_secret()).context("database.url")
     }
 
-    /// Where `setup` connects: the owner of the worker's tables, or else the same as `run`.
+    /// Where `setup` and other commands for administrators connect: the owner of the worker's tables, or else the
+    /// same as `run`.
     pub fn admin(&self) -> anyhow::Result<Target> {
         match self.admin_url.expose_secret() {
             "" => self.target(),
