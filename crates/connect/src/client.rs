@@ -14,13 +14,16 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{ChannelBinding, Error, Host, Identity, SessionAttrs, Stream, Target, Timelines};
+use crate::{
+    ChannelBinding, Encryption, Error, Host, Identity, SessionAttrs, Stream, Target, Timelines,
+};
 
 /// A SQL session. Dropping it closes the connection at once, whatever was under way.
 pub struct Client {
     session: tokio_postgres::Client,
     server: Option<Identity>,
     host: String,
+    encryption: Encryption,
     timelines: Arc<Timelines>,
     closed: CancellationToken,
     _connection: AbortOnDropHandle<()>,
@@ -30,6 +33,11 @@ impl Client {
     /// Which server this is; `None` where it does not tell.
     pub fn server(&self) -> Option<&Identity> {
         self.server.as_ref()
+    }
+
+    /// How this session is carried.
+    pub fn encryption(&self) -> &Encryption {
+        &self.encryption
     }
 
     /// Asks nobody: whether no other session has met a later timeline of this cluster since.
@@ -115,6 +123,7 @@ async fn establish(
 
 async fn start(target: &Target, application_name: &str, stream: Stream) -> Result<Client, Error> {
     let host = stream.host().clone();
+    let encryption = stream.encryption();
     let config = config(target, application_name, &stream);
     let (session, connection) = config
         .connect_raw(stream, Established)
@@ -131,6 +140,7 @@ async fn start(target: &Target, application_name: &str, stream: Stream) -> Resul
         session,
         server: None,
         host: host.to_string(),
+        encryption,
         timelines: Arc::clone(target.shared_timelines()),
         closed,
         _connection: AbortOnDropHandle::new(task),

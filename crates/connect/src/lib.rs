@@ -29,7 +29,7 @@ pub use error::Error;
 pub use host::{Address, Host};
 pub use identity::Identity;
 pub use parameters::{ChannelBinding, SessionAttrs};
-pub use stream::Stream;
+pub use stream::{Encryption, Stream};
 pub use survey::survey;
 pub use target::Target;
 pub use timelines::Timelines;

@@ -25,6 +25,16 @@ enum Transport {
     },
 }
 
+/// How a session is carried, as this end of it sees it: what a proxy does behind itself nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// A Unix socket.
+    Socket,
+    Plain,
+    /// With the protocol's version: `TLSv1.3`.
+    Tls(String),
+}
+
 impl Stream {
     pub(crate) fn tcp(host: Host, stream: TcpStream) -> Self {
         let transport = Transport::Tcp(stream);
@@ -49,6 +59,18 @@ impl Stream {
     /// The host of the URL that this leads to.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    pub(crate) fn encryption(&self) -> Encryption {
+        match &self.transport {
+            Transport::Unix(_) => Encryption::Socket,
+            Transport::Tcp(_) => Encryption::Plain,
+            Transport::Tls { stream, .. } => {
+                let version = stream.get_ref().1.protocol_version();
+                let version = version.and_then(|version| version.as_str());
+                Encryption::Tls(version.unwrap_or("TLS").replace('_', "."))
+            }
+        }
     }
 
     pub fn is_tls(&self) -> bool {

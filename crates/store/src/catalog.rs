@@ -29,18 +29,21 @@ pub struct Server {
     pub next_xid: u64,
 }
 
+/// Whether role `r` may open a replication connection. Amazon RDS gives its own role for that, and keeps the
+/// attribute to itself.
+pub(crate) const REPLICATES: &str = "(r.rolreplication or exists (select from pg_roles g
+    where g.rolname = 'rds_replication' and pg_has_role(r.oid, g.oid, 'member')))";
+
 pub async fn server(session: &Session) -> Result<Server, Error> {
-    let row = session
-        .query_one(
-            "select current_setting('server_version_num')::int, current_setting('wal_level'),
-               current_user::text, current_database()::text, r.rolsuper, r.rolreplication,
+    let statement = format!(
+        "select current_setting('server_version_num')::int, current_setting('wal_level'),
+               current_user::text, current_database()::text, r.rolsuper, {REPLICATES},
                pg_is_in_recovery(),
                case when not pg_is_in_recovery() then pg_current_wal_flush_lsn() end,
                pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-             from pg_roles r where r.rolname = current_user",
-            &[],
-        )
-        .await?;
+             from pg_roles r where r.rolname = current_user"
+    );
+    let row = session.query_one(&statement, &[]).await?;
     Ok(Server {
         version: row.get::<_, i32>(0).unsigned_abs(),
         wal_level: row.get(1),
@@ -258,13 +261,11 @@ const DEFAULT_SEQUENCES: &str = "select d.adrelid as of, q.oid, q.relnamespace a
 
 /// The attributes of a role; `None` where there is no such role.
 pub async fn role(session: &Session, name: &str) -> Result<Option<Role>, Error> {
-    let row = session
-        .query_opt(
-            "select rolsuper, rolreplication, pg_has_role(oid, 'member')
-             from pg_roles where rolname = $1",
-            &[&name],
-        )
-        .await?;
+    let statement = format!(
+        "select r.rolsuper, {REPLICATES}, pg_has_role(r.oid, 'member')
+         from pg_roles r where r.rolname = $1"
+    );
+    let row = session.query_opt(&statement, &[&name]).await?;
     Ok(row.map(|row| Role {
         superuser: row.get(0),
         replication: row.get(1),

@@ -95,6 +95,11 @@ impl Session {
         self.client.server()
     }
 
+    /// How it is carried.
+    pub fn encryption(&self) -> &connect::Encryption {
+        self.client.encryption()
+    }
+
     /// Asks nobody: whether no other session has met a later timeline of this cluster since.
     pub fn check_timeline(&self) -> Result<(), Error> {
         self.client.check_timeline().map_err(Error::Connect)

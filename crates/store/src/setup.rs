@@ -181,7 +181,7 @@ fn obstacles(wanted: &Wanted, found: &Found) -> Vec<String> {
         let role = quote_identifier(&wanted.role);
         obstacles.push(format!(
             "role {role} lacks the REPLICATION attribute: run `alter role {role} replication;` \
-             as a superuser"
+             as a superuser (on Amazon RDS: `grant rds_replication to {role};`)"
         ));
     }
     if let Some(slot) = &found.slot

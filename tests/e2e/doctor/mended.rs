@@ -279,3 +279,20 @@ async fn a_publication_that_was_made_anew_is_told_by_its_lineage() {
     stage.tidings(["setup", "--new-slot"]).await.success();
     all_is_well(&examined(&stage).await);
 }
+
+/// Amazon RDS keeps the attribute to itself. Only there the server lets such a role in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_rds_replication_may_replicate_without_the_attribute() {
+    let stage = healthy().await;
+    stage.tidings(["setup"]).await.success();
+    stage.execute("alter role tidings noreplication").await;
+    let mend = complains(&examined(&stage).await, "role", "fail", &["REPLICATION"]);
+    assert!(
+        mend.contains("grant rds_replication to \"tidings\""),
+        "{mend}"
+    );
+    stage
+        .execute("create role rds_replication; grant rds_replication to tidings")
+        .await;
+    is_well(&examined(&stage).await, "role");
+}

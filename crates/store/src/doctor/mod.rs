@@ -15,7 +15,7 @@ mod standing;
 mod wal_directory;
 
 pub use clock::clock;
-pub use connection::{Encryption, Kept, encryption, kept};
+pub use connection::{Kept, kept};
 pub use publications::{OwnTable, Through, other_schemas, other_tables, own_tables};
 pub use role::{Powers, powers, unwritable};
 pub use schema::{Migrations, migrations};

@@ -1,6 +1,7 @@
 use activity::TableName;
 use tokio_postgres::Row;
 
+use crate::catalog::REPLICATES;
 use crate::{Error, Session};
 
 /// What a role may do beyond reading the stream and writing actions.
@@ -30,18 +31,16 @@ pub async fn powers(
     name: &str,
     tables: &[TableName],
 ) -> Result<Option<Powers>, Error> {
-    let row = session
-        .query_opt(
-            "select rolname::text, rolcanlogin, rolreplication, rolsuper, oid = 10, rolcreaterole,
+    let statement = format!(
+        "select rolname::text, rolcanlogin, {REPLICATES}, rolsuper, oid = 10, rolcreaterole,
                rolcreatedb, rolconnlimit,
-               (select coalesce(array_agg(m.rolname::text order by 1), '{}') from pg_roles m
+               (select coalesce(array_agg(m.rolname::text order by 1), '{{}}') from pg_roles m
                 where m.rolname in ('pg_read_all_data', 'pg_write_all_data',
                     'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
                   and pg_has_role(r.oid, m.oid, 'usage'))
-             from pg_roles r where rolname = $1",
-            &[&name],
-        )
-        .await?;
+             from pg_roles r where rolname = $1"
+    );
+    let row = session.query_opt(&statement, &[&name]).await?;
     let Some(row) = row else {
         return Ok(None);
     };

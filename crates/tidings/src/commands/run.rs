@@ -237,7 +237,8 @@ async fn prepare(
     }
     if !server.replication && !server.superuser {
         return Err(Failure::NotReady(format!(
-            "role {0} lacks the REPLICATION attribute: run `alter role {0} replication;` as a superuser",
+            "role {0} lacks the REPLICATION attribute: run `alter role {0} replication;` as a superuser \
+             (on Amazon RDS: `grant rds_replication to {0};`)",
             store::quote_identifier(&server.user)
         )));
     }

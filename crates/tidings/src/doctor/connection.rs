@@ -1,7 +1,7 @@
 //! How the server is reached: directly or through a pooler, encrypted or not. Pure.
 
-use connect::{SslMode, Target};
-use store::doctor::{Encryption, Kept, Settings};
+use connect::{Encryption, SslMode, Target};
+use store::doctor::{Kept, Settings};
 use store::quote_identifier;
 
 use super::check::{Check, Complaint};

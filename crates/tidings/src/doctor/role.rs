@@ -24,7 +24,9 @@ pub fn role(powers: &Powers, grants: &[String]) -> Check {
     if !powers.replication && !powers.superuser {
         complaints.push(Complaint::fail(
             format!("role {role} lacks the REPLICATION attribute"),
-            format!("alter role {role} replication; -- as a superuser"),
+            format!(
+                "alter role {role} replication; -- as a superuser; on Amazon RDS: grant rds_replication to {role};"
+            ),
         ));
     }
     if powers.superuser {

@@ -36,7 +36,7 @@ impl Patient<'_> {
             server: told,
             after: now(),
         };
-        let encryption = doctor::encryption(&self.session).await?;
+        let encryption = self.session.encryption().clone();
         let size = doctor::wal_directory(self.wide()).await?;
         let role = store::quote_identifier(self.target.user());
         Ok(vec![
