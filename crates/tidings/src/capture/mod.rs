@@ -60,6 +60,9 @@ use crate::failure::chain;
 /// How soon a fault that needs an operator is looked at again: what was mended resumes by itself.
 const RECHECK: Duration = Duration::from_secs(10);
 
+/// The longest pause before asking again whether what is waited for has come.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// Captures until `stop`. Does not end by itself: every fault is retried, each at its own pace.
 pub async fn run(context: &Context, stop: &CancellationToken) {
     let (stage, stages) = watch::channel(Stage::default());
@@ -84,6 +87,12 @@ async fn sessions(context: &Context, stop: &CancellationToken, mut stages: watch
         let pause = match fault.class() {
             class @ (Class::Retry | Class::Wait | Class::Reconcile) => {
                 let pause = backoff.next(rand::random());
+                // Whoever waits for a promotion is to see it soon.
+                let pause = if class == Class::Wait {
+                    pause.min(WAIT_MAX)
+                } else {
+                    pause
+                };
                 tracing::warn!(
                     error = text,
                     retry.pause_ms = pause.as_millis() as u64,
