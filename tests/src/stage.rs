@@ -341,4 +341,7 @@ pub async fn commits_wait_for(admin: &Client, standby: &str) {
         row.get::<_, String>(0) == standby
     })
     .await;
+    // Whether anybody waits at all is up to the checkpointer, which reads its settings before it does as it is told.
+    let checkpoint = "checkpoint";
+    admin.batch_execute(checkpoint).await.expect(checkpoint);
 }
