@@ -255,16 +255,12 @@ pub async fn stop(session: &Session, epoch: i64, confirmed: Lsn) -> Result<(), E
     Ok(())
 }
 
-/// Says why capture does not run, for `status`. Writes only where the reason is new, and where no other
-/// process captures: it knows better than one that waits.
+/// Says why capture does not run, for `status`. Writes only where the reason is new.
 pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
     session
         .execute(
             "update progress set stop_reason = $1, stopped_at = now()
-             where stop_reason is distinct from $1 and not exists (
-               select from pg_stat_activity owner join pg_replication_slots s on s.active_pid = owner.pid
-               where owner.pid = owner_pid and owner.backend_start = owner_backend_start
-                 and s.slot_name = progress.slot)",
+             where stop_reason is distinct from $1",
             &[&reason],
         )
         .await?;
