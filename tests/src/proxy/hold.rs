@@ -31,7 +31,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether that is where this message was held, in the words of [`describe`].
+    /// Whether that is where this message was held, in the words of `describe`.
     pub fn is(self, held: &str) -> bool {
         match self {
             Self::Commit => held == "> COMMIT",
