@@ -255,7 +255,7 @@ async fn rows_from_before_are_found_while_their_images_are_still_to_be_filled() 
     assert!(waiting > 0, "the fill is over already");
 }
 
-/// Every index waits while this table has a row.
+/// Every index waits while this table has a row: a build that is slow for as long as the test wants.
 const SLOW_INDEX: &str = "
     create table hold as select true;
     create function hold() returns event_trigger language plpgsql security definer as $$

@@ -57,6 +57,14 @@ pub(crate) async fn happen(stage: &Stage) {
     stage.execute(&unseen).await;
 }
 
+/// The sidecar has seen the beginning; then the slot is dropped, and things happen that nobody watches.
+pub(crate) async fn pass_unseen(stage: &Stage) {
+    let sidecar = begun(stage).await;
+    assert!(sidecar.terminate(PATIENCE).await.success());
+    stage.execute(DROP).await;
+    happen(stage).await;
+}
+
 /// The final states are told once, the gap by one notice, and what comes next as ever.
 pub(crate) async fn assert_healed(stage: &Stage) {
     stage.until_actions(5).await;
@@ -114,10 +122,7 @@ async fn until_unread(stage: &Stage) {
 async fn a_slot_dropped_while_stopped_is_made_anew_and_what_is_true_by_then_is_told_once() {
     let mut stage = stage().await;
     let asked = asked(&mut stage).await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let sidecar = stage.resume().await;
     assert_healed(&stage).await;
     asked.until(1).await;
@@ -223,10 +228,7 @@ async fn a_slot_that_nobody_read_for_too_long_is_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_slot_that_waits_says_for_whom_and_kills_meanwhile_double_nothing() {
     let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let open = stage.connect().await;
     open.batch_execute("begin; select pg_current_xact_id()")
         .await
@@ -258,10 +260,7 @@ async fn a_new_slot_that_waits_says_for_whom_and_kills_meanwhile_double_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_the_new_slot_and_its_commit_leaves_neither_a_gap_nor_a_second_notice() {
     let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     // The commit that begins at the new slot leaves its notice here.
     let locked = stage.connect().await;
     locked
@@ -351,10 +350,7 @@ async fn kills_at_any_moment_of_a_rebuild_lose_nothing_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_process_does_nothing_to_a_slot_that_another_one_has_made() {
     let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let open = stage.connect().await;
     open.batch_execute("begin; select pg_current_xact_id()")
         .await
@@ -397,10 +393,7 @@ async fn a_frozen_process_does_nothing_to_a_slot_that_another_one_has_made() {
 async fn more_new_slots_than_an_hour_may_have_stop_capture_until_somebody_asks() {
     let mut stage = stage().await;
     stage.settings.set("capture.rebuilds_per_hour", 1);
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let sidecar = stage.resume().await;
     assert_healed(&stage).await;
     assert!(sidecar.terminate(PATIENCE).await.success());
@@ -448,10 +441,7 @@ async fn more_new_slots_than_an_hour_may_have_stop_capture_until_somebody_asks()
 async fn where_no_new_slot_may_be_made_capture_stops_with_the_command() {
     let mut stage = stage().await;
     stage.settings.set("capture.rebuilds_per_hour", 0);
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let sidecar = stage.spawn(&[]);
     until_stopped(&stage, "replication slot tidings does not exist").await;
     assert_eq!(

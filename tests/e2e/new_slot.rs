@@ -3,15 +3,12 @@
 use tests::PATIENCE;
 use tokio_postgres::NoTls;
 
-use crate::lost_slot::{DROP, OPEN, REBUILT, assert_healed, begun, happen, insert, stage};
+use crate::lost_slot::{OPEN, REBUILT, assert_healed, begun, insert, pass_unseen, stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_new_slot_waits_the_worker_builds_indexes_concurrently() {
     let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     // A slot waits for transactions of every database, an index only for those of its own.
     let elsewhere = stage.server.url("postgres");
     let (open, connection) = tokio_postgres::connect(&elsewhere, NoTls).await.unwrap();
@@ -45,10 +42,7 @@ async fn while_a_new_slot_waits_the_worker_builds_indexes_concurrently() {
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_images_there_are_a_new_slot_is_begun_at_without_a_look_at_them() {
     let stage = stage().await;
-    let sidecar = begun(&stage).await;
-    assert!(sidecar.terminate(PATIENCE).await.success());
-    stage.execute(DROP).await;
-    happen(&stage).await;
+    pass_unseen(&stage).await;
     let locked = stage.connect().await;
     locked
         .batch_execute("begin; lock table tidings.images in share mode")

@@ -263,6 +263,7 @@ async fn hold_open(end: &str) -> Stage {
                        where wait_event_type = 'Lock' and usename <> 'tidings'";
         assert_eq!(stage.value::<i64>(blocked).await, 0);
         assert!(stage.value::<bool>(&format!("select {set_aside}")).await);
+        // The pace of the worker: the DELETE stays open for as long as these take, and no fact is waited for.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!(

@@ -65,17 +65,21 @@ pub async fn exists(session: &Session) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
+/// A slot that has just been created, and what reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSlot<'a> {
+    pub slot: &'a str,
+    pub publication: &'a str,
+    pub lineage: &'a Lineage,
+    pub at: Lsn,
+    /// Whose epoch it has to be; `None` where nobody captures.
+    pub epoch: Option<i64>,
+}
+
 /// Begins at a slot, once no image is of a cluster that progress was not made on: [`begin`] after [`age`].
-pub async fn init(
-    session: &Session,
-    slot: &str,
-    publication: &str,
-    lineage: &Lineage,
-    at: Lsn,
-    epoch: Option<i64>,
-) -> Result<(), Error> {
-    age(session, lineage, at).await?;
-    begin(session, slot, publication, lineage, at, epoch).await
+pub async fn init(session: &Session, new: NewSlot<'_>) -> Result<(), Error> {
+    age(session, new.lineage, new.at).await?;
+    begin(session, new).await
 }
 
 /// An image written under an id that this cluster has not reached counts as old from here on. There can be
@@ -104,14 +108,14 @@ pub async fn age(session: &Session, lineage: &Lineage, at: Lsn) -> Result<(), Er
 /// is open is over, and a notice tells of it. All of this or nothing; fenced by an epoch, where there is one.
 ///
 /// A transaction whose commit record begins where the slot does is still to come: `commit_lsn` is before that.
-pub async fn begin(
-    session: &Session,
-    slot: &str,
-    publication: &str,
-    lineage: &Lineage,
-    at: Lsn,
-    epoch: Option<i64>,
-) -> Result<(), Error> {
+pub async fn begin(session: &Session, new: NewSlot<'_>) -> Result<(), Error> {
+    let NewSlot {
+        slot,
+        publication,
+        lineage,
+        at,
+        epoch,
+    } = new;
     let begun = session
         .query_one(
             "with begun as (

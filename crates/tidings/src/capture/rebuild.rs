@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use activity::Lsn;
 use store::catalog::{self, Server};
-use store::progress::{self, Progress};
+use store::progress::{self, NewSlot, Progress};
 use store::{Session, actions_table, gaps, reconcile};
 use wal::Connection;
 
@@ -72,14 +72,19 @@ pub async fn rebuild(context: &Context, footing: &mut Footing, why: &str) -> Res
     in_time(STEP_MAX, begin).await?;
     let at = create(context, footing, why).await?;
     let (session, connection) = (&footing.session, &footing.connection);
-    let publication = &settings.publication;
-    let lineage = &footing.lineage;
+    let new = NewSlot {
+        slot,
+        publication: &settings.publication,
+        lineage: &footing.lineage,
+        at,
+        epoch: Some(epoch),
+    };
     in_time(AGE_MAX, async {
-        Ok(progress::age(session, lineage, at).await?)
+        Ok(progress::age(session, new.lineage, at).await?)
     })
     .await?;
     let commit = async {
-        progress::begin(session, slot, publication, lineage, at, Some(epoch)).await?;
+        progress::begin(session, new).await?;
         Ok(progress::take_over(session, connection.pid()).await?)
     };
     let before = std::mem::replace(&mut footing.progress, in_time(STEP_MAX, commit).await?);

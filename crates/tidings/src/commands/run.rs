@@ -280,7 +280,14 @@ async fn prepare(
         return Ok(());
     }
     let at = slot.confirmed.unwrap_or_default();
-    Ok(progress::init(session, &settings.capture.slot, name, &lineage, at, None).await?)
+    let new = progress::NewSlot {
+        slot: &settings.capture.slot,
+        publication: name,
+        lineage: &lineage,
+        at,
+        epoch: None,
+    };
+    Ok(progress::init(session, new).await?)
 }
 
 /// SIGTERM and SIGINT stop in good order; the second one at once.

@@ -231,7 +231,14 @@ async fn begin(
             before.end_lsn
         );
     }
-    progress::init(session, slot, name, &lineage, at, None).await?;
+    let new = progress::NewSlot {
+        slot,
+        publication: name,
+        lineage: &lineage,
+        at,
+        epoch: None,
+    };
+    progress::init(session, new).await?;
     println!("replication slot {slot} is there; capture begins at {at}");
     Ok(())
 }
