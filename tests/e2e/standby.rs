@@ -95,6 +95,37 @@ async fn status_counts_those_that_wait_for_its_own_slot_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_standby_suffers_is_not_told_of_the_one_that_captures() {
+    let stage = Stage::start().await;
+    let first = stage.run().await;
+    stage.execute(&insert("a")).await;
+    stage.until_actions(1).await;
+    let second = stage.second().await;
+    let lost = |log: String| log.matches("capture lost its connection").count();
+    // What happens once is not told by anybody.
+    for times in 1..=3 {
+        until_standbys(&stage, 1).await;
+        stage
+            .execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                 where application_name = 'tidings standby'",
+            )
+            .await;
+        eventually("it has lost its connection", async || {
+            lost(second.log()) >= times
+        })
+        .await;
+    }
+    until_standbys(&stage, 1).await;
+    let status = stage.tidings(["status", "--json"]).await.success().json();
+    assert_eq!(
+        (&status["moves"], &status["reason"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+    assert_eq!(lost(first.log()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_ends_when_it_is_told_to_and_the_first_goes_on() {
     let stage = Stage::start().await;
     let _first = stage.run().await;

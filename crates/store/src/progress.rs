@@ -259,13 +259,18 @@ pub async fn stop(session: &Session, epoch: i64, confirmed: Lsn) -> Result<(), E
     Ok(())
 }
 
-/// Says why capture does not run, for `status`. Writes only where the reason is new.
-pub async fn stopped(session: &Session, reason: &str) -> Result<(), Error> {
+/// Says why capture does not run, for `status`. Writes only where the reason is new, and not where another
+/// process captures, which knows better than one that waits. `epoch` is the last one that the caller had: the server
+/// may hold the caller's own last stream for a moment yet.
+pub async fn stopped(session: &Session, epoch: i64, reason: &str) -> Result<(), Error> {
     session
         .execute(
-            "update progress set stop_reason = $1, stopped_at = now()
-             where stop_reason is distinct from $1",
-            &[&reason],
+            "update progress set stop_reason = $2, stopped_at = now()
+             where stop_reason is distinct from $2 and (epoch = $1 or not exists (
+               select from pg_stat_activity owner join pg_replication_slots s on s.active_pid = owner.pid
+               where owner.pid = owner_pid and owner.backend_start = owner_backend_start
+                 and s.slot_name = progress.slot))",
+            &[&epoch, &reason],
         )
         .await?;
     Ok(())

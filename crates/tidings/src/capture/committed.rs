@@ -33,6 +33,11 @@ impl Committed {
         self.lock().ends.clone()
     }
 
+    /// The last one that was ours; 0 where none was.
+    pub(super) fn epoch(&self) -> i64 {
+        self.lock().epoch
+    }
+
     /// The epoch that was just taken. Gives up to where the slot can be by our doing, if no other process had an
     /// epoch in between.
     pub(super) fn succeed(&self, epoch: i64) -> Option<Lsn> {
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn what_was_confirmed_is_known_until_another_process_had_an_epoch() {
         let committed = Committed::default();
-        assert_eq!(committed.succeed(4), None);
+        assert_eq!((committed.epoch(), committed.succeed(4)), (0, None));
         committed.begin(1, &progress(4, 5), Lsn::new(5));
         committed.confirm(Lsn::new(9));
         committed.confirm(Lsn::new(7));
@@ -164,6 +169,6 @@ mod tests {
         // A session that did not come to begin.
         assert_eq!(committed.succeed(6), Some(Lsn::new(9)));
         assert_eq!(committed.succeed(8), None);
-        assert_eq!(committed.succeed(9), None);
+        assert_eq!((committed.succeed(9), committed.epoch()), (None, 9));
     }
 }

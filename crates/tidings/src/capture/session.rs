@@ -381,7 +381,7 @@ pub async fn say_stopped(context: &Context, reason: &str) {
     let say = async {
         // It waits for no standby, nor for long for whoever holds the row.
         let session = Session::open(&context.target, schema, Purpose::Read).await?;
-        progress::stopped(&session, reason).await
+        progress::stopped(&session, context.committed.epoch(), reason).await
     };
     match tokio::time::timeout(SAY_MAX, say).await {
         Ok(Ok(())) => {}

@@ -191,7 +191,13 @@ pub fn grants(wanted: &Wanted, found: &Found, unwritable: &[Option<String>]) -> 
         let granted: Vec<String> = sql(&rights(wanted, found));
         let granted = granted.iter().flat_map(|sql| sql.split_inclusive("; "));
         let why = ["nothing was set up yet; setup grants what the role lacks:"];
-        let lines: Vec<&str> = why.into_iter().chain(granted.map(str::trim)).collect();
+        let mut lines = why.to_vec();
+        for grant in granted.map(str::trim) {
+            // Each right brings what it needs besides.
+            if !lines.contains(&grant) {
+                lines.push(grant);
+            }
+        }
         return Check::skipped(NAME, lines.join("\n"));
     }
     let well = match found.role.is_some_and(|role| role.superuser) {
